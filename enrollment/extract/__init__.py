@@ -1,0 +1,1 @@
+"""Image to template, one file a modality."""

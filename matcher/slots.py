@@ -1,0 +1,88 @@
+"""Which row of an index holds which reference, which rows are alive, and which galleries they belong to.
+
+FAISS accepts a duplicate id silently and pays a memmove for every removal, so the indexes keep plain rows ("slots"),
+and this table gives them ids, deletion (a cleared bit) and label filters. A slot is never reused; ``compact`` tells an
+index when to rebuild itself without its dead rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SlotTable:
+    """Reference ids, liveness and labels of the rows of one index. Not synchronised."""
+
+    COMPACT_FRACTION = 0.25
+    COMPACT_MINIMUM = 1024
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._ids = np.zeros(256, np.int64)
+        self._labels = np.zeros(256, np.uint64)
+        self._slot_of: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """How many references are alive."""
+        return len(self._slot_of)
+
+    @property
+    def size(self) -> int:
+        """Rows used, dead ones included."""
+        return self._size
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """int64[size], the reference id of every row (also of dead ones)."""
+        return self._ids[: self._size]
+
+    def append(self, ids: Sequence[int], labels: Sequence[int]) -> None:
+        """Gives the next rows to these ids. An id that is alive already keeps only its new row."""
+        need = self._size + len(ids)
+        if need > len(self._ids):
+            capacity = max(need, 2 * len(self._ids))
+            self._ids = np.concatenate([self._ids, np.zeros(capacity - len(self._ids), np.int64)])
+            self._labels = np.concatenate([self._labels, np.zeros(capacity - len(self._labels), np.uint64)])
+        for reference, label in zip(ids, labels, strict=True):
+            self.remove([reference])
+            self._ids[self._size] = reference
+            self._labels[self._size] = label
+            self._slot_of[reference] = self._size
+            self._size += 1
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Marks the rows of these ids dead; ids that are not there are ignored."""
+        for reference in ids:
+            slot = self._slot_of.pop(reference, None)
+            if slot is not None:
+                self._labels[slot] = 0
+
+    def slots(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n], the row of each id, -1 where the id is not alive."""
+        find = self._slot_of.get
+        return np.fromiter((find(int(i), -1) for i in ids), np.int64, len(ids))
+
+    def selected(self, labels: int) -> NDArray[np.bool_]:
+        """bool[size], True for live rows that share a bit with ``labels``."""
+        return (self._labels[: self._size] & np.uint64(labels)) != 0
+
+    def label_of(self, slot: int) -> int:
+        """The label bits of a row; 0 when it is dead."""
+        return int(self._labels[slot])
+
+    def wants_compaction(self) -> bool:
+        """True when enough rows are dead for a rebuild to pay."""
+        dead = self._size - len(self)
+        return dead >= self.COMPACT_MINIMUM and dead > self.COMPACT_FRACTION * self._size
+
+    def compact(self) -> NDArray[np.int64]:
+        """Drops dead rows; returns the old row numbers that survive, in order, for the index to copy."""
+        keep = np.flatnonzero(self._labels[: self._size] != 0).astype(np.int64)
+        self._ids = np.concatenate([self._ids[keep], np.zeros(256, np.int64)])
+        self._labels = np.concatenate([self._labels[keep], np.zeros(256, np.uint64)])
+        self._size = len(keep)
+        self._slot_of = {int(i): s for s, i in enumerate(self._ids[: self._size])}
+        return keep

@@ -1,0 +1,292 @@
+"""Biometric templates: frozen, numpy inside, versioned bytes outside.
+
+Byte layout, little-endian, the same for every modality::
+
+    4  magic b"AMBT"
+    1  container version (1)
+    1  modality code (1 finger, 2 face, 3 iris)
+    2  template version (of the payload's meaning, set by the extractor)
+    1  length of the algorithm id, then that many ASCII bytes
+    4  length of the payload, then the payload (see each class)
+    4  CRC-32 (zlib) of everything before it
+
+A template names the algorithm that made it (extractor and model). Templates of different algorithms are never compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import zlib
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matcher.errors import TemplateInvalid
+from matcher.positions import Modality
+
+MAGIC = b"AMBT"
+CONTAINER_VERSION = 1
+MAX_TEMPLATE_BYTES = 64 * 1024
+_HEAD = struct.Struct("<4sBBHB")
+_LENGTH = struct.Struct("<I")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Template:
+    """The features of one sample of one position.
+
+    Attributes:
+        algorithm: id of extractor and model, 1-64 printable ASCII characters, e.g. ``finger-leader-1``.
+        version: version of the payload's meaning, 0-65535.
+    """
+
+    modality: ClassVar[Modality]
+    code: ClassVar[int]
+
+    algorithm: str
+    version: int
+
+    def payload(self) -> bytes:
+        """The modality's own bytes."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_payload(cls, algorithm: str, version: int, payload: bytes) -> Self:
+        """Reads what ``payload`` wrote; raises TemplateInvalid on anything else."""
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """The versioned bytes that are stored and sent; equal templates give equal bytes."""
+        name = self.algorithm.encode("ascii")
+        body = self.payload()
+        head = _HEAD.pack(MAGIC, CONTAINER_VERSION, self.code, self.version, len(name))
+        data = head + name + _LENGTH.pack(len(body)) + body
+        return data + _LENGTH.pack(zlib.crc32(data))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Template) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+    def _check_common(self) -> None:
+        if not (1 <= len(self.algorithm) <= 64 and self.algorithm.isascii() and self.algorithm.isprintable()):
+            raise TemplateInvalid(f"algorithm id {self.algorithm[:70]!r} is not 1-64 printable ASCII characters")
+        if not 0 <= self.version <= 0xFFFF:
+            raise TemplateInvalid(f"template version {self.version} is not within 0-65535")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FingerTemplate(Template):
+    """Minutiae of one friction ridge impression at 500 ppi.
+
+    Attributes:
+        width, height: size of the image in pixels at 500 ppi (19.69 px/mm), 1-65535.
+        x, y: int16[n], pixels from the top left corner, y downwards.
+        angle: uint16[n], ridge direction of the minutia, counter-clockwise from the x axis as seen on the screen
+            (y upwards), in 1/65536 turn.
+        quality: uint8[n], 0 (worst) to 100.
+
+    Payload: ``<HHH`` width, height, n, then the four arrays one after the other.
+    Minutiae are kept in the order given; n is 0-255.
+    """
+
+    modality = Modality.FINGER
+    code = 1
+    MAX_MINUTIAE: ClassVar[int] = 255
+    _SIZE: ClassVar[struct.Struct] = struct.Struct("<HHH")
+
+    width: int
+    height: int
+    x: NDArray[np.int16]
+    y: NDArray[np.int16]
+    angle: NDArray[np.uint16]
+    quality: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        self._check_common()
+        n = len(self.x)
+        arrays = ((self.x, np.int16), (self.y, np.int16), (self.angle, np.uint16), (self.quality, np.uint8))
+        for array, dtype in arrays:
+            if array.dtype != dtype or array.shape != (n,):
+                raise TemplateInvalid(f"minutiae arrays must be 1-d of one length; got {array.dtype}{array.shape}")
+        if n > self.MAX_MINUTIAE:
+            raise TemplateInvalid(f"{n} minutiae are more than the {self.MAX_MINUTIAE} that a template may hold")
+        if not (1 <= self.width <= 0xFFFF and 1 <= self.height <= 0xFFFF):
+            raise TemplateInvalid(f"image size {self.width} x {self.height} is not within 1-65535")
+        if n and int(self.quality.max()) > 100:
+            raise TemplateInvalid("minutia quality is not within 0-100")
+        for array, _ in arrays:
+            array.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def angle_radians(self) -> NDArray[np.float64]:
+        """float64[n], ridge directions in radians, 0 <= angle < 2 pi."""
+        return self.angle.astype(np.float64) * (2.0 * np.pi / 65536.0)
+
+    @staticmethod
+    def encode_angle(radians: NDArray[np.floating]) -> NDArray[np.uint16]:
+        """Radians (any range) to the uint16 of ``angle``."""
+        turns = np.round(np.asarray(radians, np.float64) * (65536.0 / (2.0 * np.pi)))
+        return np.mod(turns, 65536.0).astype(np.uint16)
+
+    def payload(self) -> bytes:
+        """See the class."""
+        head = self._SIZE.pack(self.width, self.height, len(self))
+        fields = (self.x.astype("<i2"), self.y.astype("<i2"), self.angle.astype("<u2"), self.quality)
+        return head + b"".join(f.tobytes() for f in fields)
+
+    @classmethod
+    def from_payload(cls, algorithm: str, version: int, payload: bytes) -> Self:
+        """See the class."""
+        if len(payload) < cls._SIZE.size:
+            raise TemplateInvalid("finger template payload is too short")
+        width, height, n = cls._SIZE.unpack_from(payload)
+        if len(payload) != cls._SIZE.size + 7 * n:
+            raise TemplateInvalid(f"finger template announces {n} minutiae but holds {len(payload)} bytes")
+        at = cls._SIZE.size
+        x = np.frombuffer(payload, "<i2", n, at).astype(np.int16)
+        y = np.frombuffer(payload, "<i2", n, at + 2 * n).astype(np.int16)
+        angle = np.frombuffer(payload, "<u2", n, at + 4 * n).astype(np.uint16)
+        quality = np.frombuffer(payload, "u1", n, at + 6 * n).copy()
+        return cls(algorithm, version, width, height, x, y, angle, quality)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FaceTemplate(Template):
+    """A face embedding.
+
+    Attributes:
+        embedding: float32[d], unit length (within 1e-3), d 64-4096; comparison is the inner product.
+
+    Payload: the embedding as little-endian float32.
+    """
+
+    modality = Modality.FACE
+    code = 2
+
+    embedding: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        self._check_common()
+        e = self.embedding
+        if e.dtype != np.float32 or e.ndim != 1 or not 64 <= len(e) <= 4096:
+            raise TemplateInvalid(f"a face embedding is float32[64-4096]; got {e.dtype}{e.shape}")
+        norm = float(np.linalg.norm(e.astype(np.float64)))
+        if not abs(norm - 1.0) <= 1e-3:
+            raise TemplateInvalid(f"a face embedding has unit length; got {norm:.6g}")
+        e.setflags(write=False)
+
+    def payload(self) -> bytes:
+        """See the class."""
+        return self.embedding.astype("<f4").tobytes()
+
+    @classmethod
+    def from_payload(cls, algorithm: str, version: int, payload: bytes) -> Self:
+        """See the class."""
+        if len(payload) % 4:
+            raise TemplateInvalid("face template payload is not a whole number of float32")
+        return cls(algorithm, version, np.frombuffer(payload, "<f4").astype(np.float32))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IrisTemplate(Template):
+    """A binary iris code with its mask, stored column by column so that one column of rotation is a shift of words' bits.
+
+    Attributes:
+        columns: angular positions, 8-1024; ``64 * len(bits)`` is a multiple of it.
+        bits: uint64[w], the iris code: phase bits, column after column; bits whose mask bit is 0 are 0.
+        mask: uint64[w], 1 where the bit may be compared.
+
+    Payload: ``<HH`` columns, w, then bits and mask as little-endian uint64.
+    """
+
+    modality = Modality.IRIS
+    code = 3
+    _SIZE: ClassVar[struct.Struct] = struct.Struct("<HH")
+    MAX_WORDS: ClassVar[int] = 1024
+
+    columns: int
+    bits: NDArray[np.uint64]
+    mask: NDArray[np.uint64]
+
+    def __post_init__(self) -> None:
+        self._check_common()
+        w = len(self.bits)
+        for array in (self.bits, self.mask):
+            if array.dtype != np.uint64 or array.shape != (w,):
+                raise TemplateInvalid(f"iris code and mask are uint64 of one length; got {array.dtype}{array.shape}")
+        if not 1 <= w <= self.MAX_WORDS:
+            raise TemplateInvalid(f"an iris code has 1-{self.MAX_WORDS} words; got {w}")
+        if not 8 <= self.columns <= 1024 or (64 * w) % self.columns:
+            raise TemplateInvalid(f"{self.columns} columns do not divide {64 * w} bits")
+        if np.any(self.bits & ~self.mask):
+            raise TemplateInvalid("iris code has bits set where its mask is clear")
+        self.bits.setflags(write=False)
+        self.mask.setflags(write=False)
+
+    def payload(self) -> bytes:
+        """See the class."""
+        head = self._SIZE.pack(self.columns, len(self.bits))
+        return head + self.bits.astype("<u8").tobytes() + self.mask.astype("<u8").tobytes()
+
+    @classmethod
+    def from_payload(cls, algorithm: str, version: int, payload: bytes) -> Self:
+        """See the class."""
+        if len(payload) < cls._SIZE.size:
+            raise TemplateInvalid("iris template payload is too short")
+        columns, w = cls._SIZE.unpack_from(payload)
+        if len(payload) != cls._SIZE.size + 16 * w:
+            raise TemplateInvalid(f"iris template announces {w} words but holds {len(payload)} bytes")
+        bits = np.frombuffer(payload, "<u8", w, cls._SIZE.size).astype(np.uint64)
+        mask = np.frombuffer(payload, "<u8", w, cls._SIZE.size + 8 * w).astype(np.uint64)
+        return cls(algorithm, version, columns, bits, mask)
+
+
+_CLASSES: dict[int, type[FingerTemplate] | type[FaceTemplate] | type[IrisTemplate]] = {
+    cls.code: cls for cls in (FingerTemplate, FaceTemplate, IrisTemplate)
+}
+
+
+def template_from_bytes(data: bytes) -> Template:
+    """Reads any template.
+
+    Args:
+        data: what ``Template.to_bytes`` wrote, at most ``MAX_TEMPLATE_BYTES``.
+
+    Raises:
+        TemplateInvalid: too large, truncated, damaged (CRC), of an unknown version or modality, or inconsistent inside.
+    """
+    if len(data) > MAX_TEMPLATE_BYTES:
+        raise TemplateInvalid(f"a template of {len(data)} bytes is over the limit of {MAX_TEMPLATE_BYTES}")
+    if len(data) < _HEAD.size or data[:4] != MAGIC:
+        raise TemplateInvalid(
+            "these bytes are no AMBIS template; send an image, or bytes that an AMBIS extractor wrote"
+        )
+    _, container, code, version, name_length = _HEAD.unpack_from(data)
+    if container != CONTAINER_VERSION:
+        raise TemplateInvalid(
+            f"template container version {container} is not {CONTAINER_VERSION}; upgrade or re-extract"
+        )
+    at = _HEAD.size + name_length
+    if len(data) < at + 2 * _LENGTH.size:
+        raise TemplateInvalid("the template is truncated")
+    (body_length,) = _LENGTH.unpack_from(data, at)
+    end = at + _LENGTH.size + body_length
+    if len(data) != end + _LENGTH.size:
+        raise TemplateInvalid("the template is truncated or has bytes after its end")
+    (crc,) = _LENGTH.unpack_from(data, end)
+    if crc != zlib.crc32(data[:end]):
+        raise TemplateInvalid("the template is damaged (its checksum does not fit)")
+    if code not in _CLASSES:
+        raise TemplateInvalid(f"template modality code {code} is unknown; this server reads {sorted(_CLASSES)}")
+    try:
+        algorithm = data[_HEAD.size : at].decode("ascii")
+    except UnicodeDecodeError:
+        raise TemplateInvalid("the template's algorithm id is not ASCII") from None
+    return _CLASSES[code].from_payload(algorithm, version, data[at + _LENGTH.size : end])
