@@ -1,6 +1,7 @@
 """What a modality must offer to ``gallery`` and ``search``: a comparator (1:1) and an index (1:N shortlist).
 
-``gallery`` and ``search`` are written against these two protocols only, so that a modality can change inside its folder.
+``gallery`` and ``search`` are written against these two protocols only, so that a modality can change inside its own
+folder.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class SlotTable:
 
     def selected(self, labels: int) -> NDArray[np.bool_]:
         """bool[size], True for live rows that share a bit with ``labels``."""
-        return (self._labels[: self._size] & np.uint64(labels)) != 0
+        return np.asarray((self._labels[: self._size] & np.uint64(labels)) != 0, np.bool_)
 
     def label_of(self, slot: int) -> int:
         """The label bits of a row; 0 when it is dead."""

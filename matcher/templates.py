@@ -196,7 +196,7 @@ class FaceTemplate(Template):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IrisTemplate(Template):
-    """A binary iris code with its mask, stored column by column so that one column of rotation is a shift of words' bits.
+    """A binary iris code with its mask, stored column by column: one column of rotation is a shift of the bits.
 
     Attributes:
         columns: angular positions, 8-1024; ``64 * len(bits)`` is a multiple of it.

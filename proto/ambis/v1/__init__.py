@@ -1,0 +1,1 @@
+"""The AMBIS contract; generated from the .proto files beside it."""
