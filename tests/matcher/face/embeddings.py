@@ -1,0 +1,21 @@
+"""Synthetic face embeddings for the tests of this folder."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matcher.face.comparison import COMPACT_ALGORITHM
+from matcher.templates import FaceTemplate
+
+
+def random_units(count: int, dimension: int = 64, seed: int = 0) -> NDArray[np.float32]:
+    """float32[count, dimension], directions drawn evenly from the sphere."""
+    rows = np.random.default_rng(seed).standard_normal((count, dimension))
+    units: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return units
+
+
+def face_template(row: NDArray[np.float32], algorithm: str = COMPACT_ALGORITHM) -> FaceTemplate:
+    """A template that holds this embedding."""
+    return FaceTemplate(algorithm, 1, row.copy())
