@@ -22,9 +22,15 @@ ALL_LABELS = (1 << 64) - 1
 class Comparator(Protocol):
     """Compares two templates of one algorithm, 1:1."""
 
-    modality: Modality
-    algorithms: frozenset[str]
-    """Ids of the template algorithms that this comparator understands. It never compares across them."""
+    @property
+    def modality(self) -> Modality:
+        """What it compares."""
+        ...
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """Ids of the template algorithms that this comparator understands. It never compares across them."""
+        ...
 
     def prepare(self, template: Template) -> Any:
         """Builds, once per template, the structure that comparisons need; thread-safe, never changed afterwards."""
@@ -41,7 +47,10 @@ class ReferenceIndex(Protocol):
     Not synchronised: the gallery that owns it lets readers in together and writers alone.
     """
 
-    comparator: Comparator
+    @property
+    def comparator(self) -> Comparator:
+        """The comparator whose scores ``compare`` gives."""
+        ...
 
     def __len__(self) -> int:
         """How many references are alive."""

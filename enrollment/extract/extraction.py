@@ -28,8 +28,15 @@ class Extraction:
 class ModalityExtractor(Protocol):
     """Image to template for one modality; thread-safe; raises SampleRejected for what is no usable sample."""
 
-    modality: Modality
-    algorithm: str
+    @property
+    def modality(self) -> Modality:
+        """What it extracts."""
+        ...
+
+    @property
+    def algorithm(self) -> str:
+        """Algorithm id of its templates."""
+        ...
 
     def extract(self, image: DecodedImage) -> Extraction:
         """Extracts the one template of the image."""

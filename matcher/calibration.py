@@ -1,0 +1,287 @@
+"""Raw comparison scores to -10*log10(FMR) and to log-likelihood ratios.
+
+A comparator's raw score means nothing outside it. A calibration artefact, fitted once from impostor and genuine
+scores of people who are then not quoted, gives it the scale that leaves the system:
+
+1. FMR: the share of impostor comparisons that reach the raw score, as -10*log10 ("score" from here on). Measured
+   quantiles inside the data; beyond the last one that enough impostors support, an exponential tail fitted to the
+   excesses over a high quantile (Pickands 1975, Balkema & de Haan 1974: peaks over threshold, here with shape 0).
+2. LLR: log-likelihood ratio of the score, by balanced logistic regression on the score (Brümmer & du Preez,
+   "Application-independent evaluation of speaker detection", 2006), held between two bounds: never above
+   score * ln(10)/10, because P(LR >= t | impostor) <= 1/t for every likelihood ratio, and never below the log of the
+   share of spoilt genuine samples, so that one bad sample does not sink a person.
+3. ``trusted_to``: the score up to which the number of impostor comparisons supports the FMR (rule of three: FMR = 3/n).
+
+The artefact is a small versioned JSON file; those of the shipped algorithms are in ``matcher/calibrations``, each
+with the data it was fitted on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.resources
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from matcher.errors import InvalidInput, NotCalibrated
+from matcher.positions import Modality
+
+ARTEFACT_VERSION = 1
+LN10_10 = math.log(10.0) / 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationParameters:
+    """How an artefact is fitted."""
+
+    support: int = 30
+    """Impostors that must reach a raw score for its measured quantile to be used (relative error about 1/sqrt(30))."""
+    tail_quantile: float = 0.999
+    """The exponential tail is fitted to the excesses over this quantile (DuMouchel 1983 uses the upper tenth; a
+    comparator's tail is only exponential far out)."""
+    tail_minimum: int = 200
+    """... or over the quantile that leaves this many excesses, where that is lower."""
+    step: float = 0.5
+    """Distance between knots, in score units (dB)."""
+    spoilt_score: float = 10.0
+    """A genuine comparison below this score looks like an impostor's: its sample is spoilt."""
+    spoilt_minimum: float = 0.01
+    """The share of spoilt genuine samples is taken as at least this: no test set holds the field's worst captures."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration:
+    """One artefact; immutable and thread-safe.
+
+    Attributes:
+        modality, algorithm: what it applies to.
+        raw, score: float64[k], ascending knots of raw score -> -10*log10(FMR); linear between them.
+        tail_slope: score per raw unit beyond the last knot.
+        trusted_to: score up to which the data supports the FMR.
+        llr_score, llr: float64[m], ascending knots of score -> log-likelihood ratio (natural logarithm).
+        about: what it was fitted on: data, counts, date, goodness.
+    """
+
+    modality: Modality
+    algorithm: str
+    raw: NDArray[np.float64]
+    score: NDArray[np.float64]
+    tail_slope: float
+    trusted_to: float
+    llr_score: NDArray[np.float64]
+    llr: NDArray[np.float64]
+    about: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, knots, strict in (("raw", self.raw, True), ("score", self.score, False)):
+            _check_knots(name, knots, strict)
+        _check_knots("llr_score", self.llr_score, True)
+        _check_knots("llr", self.llr, False)
+        if len(self.raw) != len(self.score) or len(self.llr_score) != len(self.llr):
+            raise InvalidInput("calibration artefact: knots differ in length", reason="CALIBRATION_INVALID")
+        if not (math.isfinite(self.tail_slope) and self.tail_slope > 0 and self.trusted_to > 0):
+            raise InvalidInput(
+                "calibration artefact: tail_slope and trusted_to must be positive", reason="CALIBRATION_INVALID"
+            )
+
+    def to_score(self, raw: ArrayLike) -> NDArray[np.float64]:
+        """-10*log10(FMR) of raw scores, >= 0, monotone; NaN stays NaN (not comparable)."""
+        x = np.asarray(raw, np.float64)
+        inside = np.interp(x, self.raw, self.score)
+        beyond = self.score[-1] + (x - self.raw[-1]) * self.tail_slope
+        return np.asarray(np.where(x > self.raw[-1], beyond, inside), np.float64)
+
+    def to_llr(self, score: ArrayLike) -> NDArray[np.float64]:
+        """Log-likelihood ratio (natural logarithm) of scores (-10*log10(FMR)), monotone; NaN stays NaN."""
+        s = np.asarray(score, np.float64)
+        inside = np.interp(s, self.llr_score, self.llr)
+        beyond = self.llr[-1] + (s - self.llr_score[-1]) * LN10_10
+        return np.asarray(np.where(s > self.llr_score[-1], beyond, inside), np.float64)
+
+    def to_json(self) -> str:
+        """The artefact's text."""
+        return json.dumps(
+            {
+                "artefact_version": ARTEFACT_VERSION,
+                "modality": self.modality.value,
+                "algorithm": self.algorithm,
+                "raw": [round(float(v), 6) for v in self.raw],
+                "score": [round(float(v), 4) for v in self.score],
+                "tail_slope": self.tail_slope,
+                "trusted_to": round(self.trusted_to, 3),
+                "llr_score": [round(float(v), 4) for v in self.llr_score],
+                "llr": [round(float(v), 5) for v in self.llr],
+                "about": dict(self.about),
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Reads an artefact; raises InvalidInput (CALIBRATION_INVALID) where it is no such thing."""
+        try:
+            data = json.loads(text)
+            if data["artefact_version"] != ARTEFACT_VERSION:
+                raise ValueError(f"artefact version {data['artefact_version']} is not {ARTEFACT_VERSION}")
+            knots = {k: np.asarray(data[k], np.float64) for k in ("raw", "score", "llr_score", "llr")}
+            return cls(
+                modality=Modality(data["modality"]),
+                algorithm=str(data["algorithm"]),
+                tail_slope=float(data["tail_slope"]),
+                trusted_to=float(data["trusted_to"]),
+                about=dict(data["about"]),
+                **knots,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"this is no calibration artefact that can be used ({error})", reason="CALIBRATION_INVALID"
+            ) from None
+
+
+class Calibrations:
+    """The artefacts that a server works with, by algorithm."""
+
+    def __init__(self, artefacts: Iterable[Calibration]) -> None:
+        self._by_algorithm = {a.algorithm: a for a in artefacts}
+
+    def __getitem__(self, algorithm: str) -> Calibration:
+        """The artefact of an algorithm; raises NotCalibrated where there is none."""
+        found = self._by_algorithm.get(algorithm)
+        if found is None:
+            known = ", ".join(sorted(self._by_algorithm)) or "none"
+            raise NotCalibrated(
+                f"algorithm {algorithm!r} has no calibration artefact on this server (it has: {known}); "
+                "add one to the folder that the setting 'calibrations' names"
+            )
+        return found
+
+    def get(self, algorithm: str) -> Calibration | None:
+        """The artefact of an algorithm, or None."""
+        return self._by_algorithm.get(algorithm)
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Calibrations:
+        """The shipped artefacts, and over them those of a folder (``*.json``)."""
+        artefacts = list(_shipped())
+        if folder is not None:
+            artefacts += [Calibration.from_json(path.read_text()) for path in sorted(folder.glob("*.json"))]
+        return cls(artefacts)
+
+
+@functools.cache
+def _shipped() -> tuple[Calibration, ...]:
+    folder = importlib.resources.files("matcher") / "calibrations"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    return tuple(Calibration.from_json(f.read_text()) for f in files)
+
+
+def fit_calibration(
+    modality: Modality,
+    algorithm: str,
+    genuine: NDArray[np.floating],
+    impostor: NDArray[np.floating],
+    about: Mapping[str, Any],
+    parameters: CalibrationParameters | None = None,
+) -> Calibration:
+    """Fits an artefact.
+
+    Args:
+        modality, algorithm: what the scores are of.
+        genuine: float[g], raw scores of same-subject comparisons, g >= 100.
+        impostor: float[n], raw scores of different-subject comparisons, n >= 1,000.
+        about: description of the data; counts are added.
+        parameters: see the class.
+
+    Raises:
+        InvalidInput: too few or non-finite scores.
+    """
+    p = parameters or CalibrationParameters()
+    g = np.sort(np.asarray(genuine, np.float64))
+    n = np.sort(np.asarray(impostor, np.float64))
+    if len(g) < 100 or len(n) < 1000 or not (np.isfinite(g).all() and np.isfinite(n).all()):
+        raise InvalidInput(
+            f"calibration needs 100 genuine and 1,000 impostor scores, all finite; got {len(g)} and {len(n)}",
+            reason="CALIBRATION_DATA",
+        )
+    raw, score, slope = _fmr_knots(n, p)
+    draft = Calibration(
+        modality,
+        algorithm,
+        raw,
+        score,
+        slope,
+        10 * math.log10(len(n) / 3),
+        np.array([0.0, 1.0]),
+        np.array([0.0, 0.0]),
+        {},
+    )
+    llr_score, llr, spoilt = _llr_knots(draft.to_score(g), draft.to_score(n), p)
+    counts = {"genuine_comparisons": len(g), "impostor_comparisons": len(n), "spoilt_share": round(spoilt, 5)}
+    return dataclasses.replace(draft, llr_score=llr_score, llr=llr, about={**about, **counts})
+
+
+def _fmr_knots(
+    impostor: NDArray[np.float64], p: CalibrationParameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Knots of raw -> score inside the data, and the slope beyond."""
+    count = len(impostor)
+    top = 10 * math.log10(count / p.support)
+    scores = np.arange(0.0, top, p.step)
+    # The raw value that a share FMR of the impostors reaches: counted from above, ties included.
+    exceed = np.maximum(1, np.floor(count * 10 ** (-scores / 10)).astype(np.int64))
+    raws = impostor[count - exceed]
+    # Equal raw values (comparators that answer 0 for strangers): keep the lowest score, the honest FMR of a tie.
+    raws, first = np.unique(raws, return_index=True)
+    scores = scores[first]
+    tail = max(p.tail_minimum, int(count * (1 - p.tail_quantile)))
+    threshold = impostor[count - tail - 1]
+    mean_excess = float(np.mean(impostor[count - tail :] - threshold))
+    slope = 10 / math.log(10) / max(mean_excess, 1e-9)
+    if len(raws) < 2:
+        raws, scores = np.array([raws[0], raws[0] + top / slope]), np.array([0.0, top])
+    return raws, scores, slope
+
+
+def _llr_knots(
+    genuine: NDArray[np.float64], impostor: NDArray[np.float64], p: CalibrationParameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Knots of score -> LLR between the two bounds, and the share of spoilt genuine samples."""
+    spoilt = max(p.spoilt_minimum, float(np.mean(genuine < p.spoilt_score)))
+    offset, slope = _logistic(genuine, impostor)
+    knots = np.arange(0.0, 121.0, 1.0)
+    ratio = np.logaddexp(math.log(spoilt), math.log1p(-spoilt) + offset + slope * knots)
+    return knots, np.minimum(ratio, knots * LN10_10), spoilt
+
+
+def _logistic(genuine: NDArray[np.float64], impostor: NDArray[np.float64]) -> tuple[float, float]:
+    """Balanced logistic regression of one variable by Newton's method, slightly ridged: (offset, slope >= 0)."""
+    x = np.concatenate([genuine, impostor])
+    y = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
+    weight = np.concatenate([np.full(len(genuine), 0.5 / len(genuine)), np.full(len(impostor), 0.5 / len(impostor))])
+    design = np.stack([np.ones_like(x), x], axis=1)
+    beta = np.zeros(2)
+    ridge = np.diag([1e-6, 1e-6])
+    for _ in range(100):
+        z = np.clip(design @ beta, -500, 500)
+        probability = 1 / (1 + np.exp(-z))
+        gradient = design.T @ (weight * (y - probability)) - ridge @ beta
+        hessian = (design * (weight * probability * (1 - probability))[:, None]).T @ design + ridge
+        step = np.linalg.solve(hessian, gradient)
+        beta += np.clip(step, -5, 5)
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(beta[0]), max(float(beta[1]), 0.0)
+
+
+def _check_knots(name: str, knots: NDArray[np.float64], strict: bool) -> None:
+    steps = np.diff(knots)
+    rising = bool((steps > 0).all() if strict else (steps >= 0).all())
+    if knots.ndim != 1 or len(knots) < 2 or not np.isfinite(knots).all() or not rising:
+        raise InvalidInput(f"calibration artefact: {name} must be finite and ascending", reason="CALIBRATION_INVALID")

@@ -1,0 +1,45 @@
+"""What the record store tells the shards: one change per log sequence number (LSN)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from matcher.positions import Position
+from matcher.templates import Template
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """One template on record.
+
+    Attributes:
+        reference_id: unique in the record store, never reused.
+        position: which finger, face or eye.
+        template: its features.
+    """
+
+    reference_id: int
+    position: Position
+    template: Template
+
+
+@dataclasses.dataclass(frozen=True)
+class EncounterEnrolled:
+    """An encounter was put on record, for a new subject or one on record."""
+
+    lsn: int
+    subject_id: str
+    encounter_id: str
+    galleries: tuple[str, ...]
+    references: tuple[Reference, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectDeleted:
+    """A subject was deleted with everything on record of it."""
+
+    lsn: int
+    subject_id: str
+
+
+Change = EncounterEnrolled | SubjectDeleted

@@ -1,0 +1,26 @@
+"""Which comparator and which index serve a template algorithm."""
+
+from __future__ import annotations
+
+from matcher.errors import ModelMismatch
+from matcher.face.index import FaceIndex
+from matcher.finger.comparison import FingerComparator
+from matcher.finger.index import FingerIndex
+from matcher.iris.comparison import IrisComparator
+from matcher.iris.index import IrisIndex
+from matcher.modality import ReferenceIndex
+from matcher.positions import Modality
+
+
+def index_for(modality: Modality, algorithm: str) -> ReferenceIndex:
+    """An empty index for the references of one algorithm; raises ModelMismatch where no comparator knows it."""
+    if modality is Modality.FACE:
+        # An embedding needs no knowledge of the network it came from: any face model is compared by inner product.
+        return FaceIndex(algorithm)
+    if modality is Modality.FINGER and algorithm in FingerComparator.algorithms:
+        return FingerIndex()
+    if modality is Modality.IRIS and algorithm in IrisComparator.algorithms:
+        return IrisIndex()
+    raise ModelMismatch(
+        f"no comparator of this server knows the {modality} algorithm {algorithm!r}; re-extract the sample"
+    )

@@ -1,0 +1,318 @@
+"""The indexes of one shard: apply changes, search them.
+
+One index per modality and algorithm. A search makes a shortlist per probe, unites the shortlists by subject, and
+compares every probe exactly with every reference of every subject in the union, so that a candidate which only one
+modality found still gets its other modalities' scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matcher.changes import Change, EncounterEnrolled, Reference
+from matcher.comparators import index_for
+from matcher.errors import ModelMismatch, Overloaded
+from matcher.locks import ReadWriteLock
+from matcher.modality import ALL_LABELS, ReferenceIndex
+from matcher.positions import Modality, Position
+from matcher.templates import Template
+
+MAX_GALLERIES = 63
+
+IndexKey = tuple[Modality, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """One sample to search with."""
+
+    position: Position
+    template: Template
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """The best comparison of one body part of the probe with one of a subject.
+
+    Attributes:
+        algorithm: of both templates.
+        raw: the comparator's score, finite.
+        comparisons: how many comparisons it is the best of, >= 1.
+    """
+
+    modality: Modality
+    algorithm: str
+    probe_position: Position
+    reference_position: Position
+    encounter_id: str
+    raw: float
+    comparisons: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectComparisons:
+    """A subject of the union with all its comparisons; may hold none where nothing was comparable."""
+
+    subject_id: str
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShortlistParameters:
+    """How many references each modality may put into the union."""
+
+    minimum: int = 1000
+    """References that are always compared: up to here a search is exhaustive."""
+    fraction: float = 0.01
+    """... and at least this share of the gallery (fingerprint.md: the finger shortlist reaches 95% at 1%
+    penetration)."""
+
+    def count(self, references: int) -> int:
+        """Shortlist length in an index of that many references."""
+        return max(self.minimum, math.ceil(self.fraction * references))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """Where a reference belongs."""
+
+    reference_id: int
+    subject_id: str
+    encounter_id: str
+    position: Position
+    index: IndexKey
+    labels: int
+
+
+class Gallery:
+    """One shard. Thread-safe: searches run together, changes alone.
+
+    Args:
+        shortlist: how long shortlists are.
+        index_factory: makes an empty index for a modality and algorithm.
+    """
+
+    def __init__(
+        self,
+        shortlist: ShortlistParameters | None = None,
+        index_factory: Callable[[Modality, str], ReferenceIndex] = index_for,
+    ) -> None:
+        self._shortlist = shortlist or ShortlistParameters()
+        self._index_factory = index_factory
+        self._lock = ReadWriteLock()
+        self._indexes: dict[IndexKey, ReferenceIndex] = {}
+        self._entries: dict[int, _Entry] = {}
+        self._subjects: dict[str, list[int]] = {}
+        self._encounters: dict[str, dict[str, int]] = {}
+        self._label_bits: dict[str, int] = {}
+        self._subject_labels: dict[str, int] = {}
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Applies changes in order. Applying one again has no effect, so that a replay is harmless."""
+        with self._lock.write():
+            pending: dict[IndexKey, tuple[list[int], dict[int, tuple[int, int, Template]]]] = {}
+            for change in changes:
+                if isinstance(change, EncounterEnrolled):
+                    self._enrol(change, pending)
+                else:
+                    self._delete(change.subject_id, pending)
+            for key, (removals, additions) in pending.items():
+                if key not in self._indexes:
+                    self._indexes[key] = self._index_factory(*key)
+                self._indexes[key].apply(removals, list(additions.values()))
+
+    def _enrol(
+        self,
+        change: EncounterEnrolled,
+        pending: dict[IndexKey, tuple[list[int], dict[int, tuple[int, int, Template]]]],
+    ) -> None:
+        labels = self._labels_of(change.galleries)
+        references = self._subjects.setdefault(change.subject_id, [])
+        self._encounters.setdefault(change.subject_id, {})[change.encounter_id] = labels
+        self._subject_labels[change.subject_id] = self._subject_labels.get(change.subject_id, 0) | labels
+        for reference in change.references:
+            key = _key(reference)
+            entry = _Entry(
+                reference.reference_id, change.subject_id, change.encounter_id, reference.position, key, labels
+            )
+            if reference.reference_id not in self._entries:
+                references.append(reference.reference_id)
+            self._entries[reference.reference_id] = entry
+            pending.setdefault(key, ([], {}))[1][reference.reference_id] = (
+                reference.reference_id,
+                labels,
+                reference.template,
+            )
+
+    def _delete(
+        self, subject_id: str, pending: dict[IndexKey, tuple[list[int], dict[int, tuple[int, int, Template]]]]
+    ) -> None:
+        for reference_id in self._subjects.pop(subject_id, []):
+            entry = self._entries.pop(reference_id)
+            removals, additions = pending.setdefault(entry.index, ([], {}))
+            additions.pop(reference_id, None)
+            removals.append(reference_id)
+        self._subject_labels.pop(subject_id, None)
+        self._encounters.pop(subject_id, None)
+
+    def _labels_of(self, galleries: Sequence[str]) -> int:
+        labels = 0
+        for name in galleries:
+            if name not in self._label_bits:
+                if len(self._label_bits) >= MAX_GALLERIES:
+                    raise Overloaded(
+                        f"there are {MAX_GALLERIES} galleries already; gallery {name!r} cannot be added",
+                        reason="TOO_MANY_GALLERIES",
+                    )
+                self._label_bits[name] = 1 << len(self._label_bits)
+            labels |= self._label_bits[name]
+        return labels
+
+    def _filter(self, galleries: Sequence[str]) -> int:
+        """Label bits of a filter; 0 where none of the galleries holds anything."""
+        if not galleries:
+            return ALL_LABELS
+        return sum(self._label_bits.get(name, 0) for name in set(galleries))
+
+    def galleries(self) -> dict[str, tuple[int, int]]:
+        """Name -> (subjects, encounters) of every gallery that holds something."""
+        with self._lock.read():
+            sizes: dict[str, tuple[int, int]] = {}
+            for name, bit in self._label_bits.items():
+                subjects = sum(1 for labels in self._subject_labels.values() if labels & bit)
+                encounters = sum(1 for found in self._encounters.values() for labels in found.values() if labels & bit)
+                if subjects:
+                    sizes[name] = (subjects, encounters)
+            return sizes
+
+    def subjects(self, galleries: Sequence[str] = ()) -> int:
+        """How many subjects a search of these galleries (all when empty) goes over."""
+        with self._lock.read():
+            labels = self._filter(galleries)
+            if labels == ALL_LABELS:
+                return len(self._subjects)
+            return sum(1 for found in self._subject_labels.values() if found & labels)
+
+    def references(self) -> dict[IndexKey, int]:
+        """How many references each modality and algorithm has."""
+        with self._lock.read():
+            return {key: len(index) for key, index in self._indexes.items()}
+
+    def search(self, probes: Sequence[Probe], galleries: Sequence[str] = ()) -> list[SubjectComparisons]:
+        """Searches 1:N.
+
+        Args:
+            probes: samples of one person; at least one.
+            galleries: names; empty for all.
+
+        Returns:
+            The union of all shortlists, every subject with its exact comparisons; in no particular order.
+
+        Raises:
+            ModelMismatch: the references of a probe's modality were made by other algorithms.
+        """
+        with self._lock.read():
+            labels = self._filter(galleries)
+            prepared = self._prepare(probes)
+            union: set[str] = set()
+            for key, members in _by_index(probes).items():
+                index = self._indexes.get(key)
+                if index is None or labels == 0:
+                    continue
+                count = self._shortlist.count(len(index))
+                for found in index.shortlist([prepared[i] for i in members], count, labels):
+                    union.update(self._entries[int(r)].subject_id for r in found)
+            return self._compare(probes, prepared, sorted(union), labels)
+
+    def compare(self, probes: Sequence[Probe], subject_id: str) -> SubjectComparisons | None:
+        """Compares 1:1 with one subject; None where it is not in this shard."""
+        with self._lock.read():
+            if subject_id not in self._subjects:
+                return None
+            return self._compare(probes, self._prepare(probes), [subject_id], ALL_LABELS)[0]
+
+    def _prepare(self, probes: Sequence[Probe]) -> list[Any]:
+        prepared: list[Any] = []
+        for probe in probes:
+            key = (probe.template.modality, probe.template.algorithm)
+            index = self._indexes.get(key)
+            if index is None:
+                others = sorted(a for (m, a), i in self._indexes.items() if m is probe.template.modality and len(i))
+                if others:
+                    raise ModelMismatch(
+                        f"the {probe.template.modality} template is of algorithm {probe.template.algorithm!r}, the "
+                        f"gallery's are of {', '.join(others)}; templates of different algorithms are never compared"
+                    )
+                prepared.append(None)
+            else:
+                prepared.append(index.comparator.prepare(probe.template))
+        return prepared
+
+    def _compare(
+        self, probes: Sequence[Probe], prepared: Sequence[Any], subjects: Sequence[str], labels: int
+    ) -> list[SubjectComparisons]:
+        """Exact comparison of every probe with every comparable reference of the subjects."""
+        candidates: dict[IndexKey, list[_Entry]] = {}
+        for subject in subjects:
+            for reference_id in self._subjects[subject]:
+                entry = self._entries[reference_id]
+                if entry.labels & labels:
+                    candidates.setdefault(entry.index, []).append(entry)
+        pairs: dict[str, list[tuple[float, int, _Entry]]] = {subject: [] for subject in subjects}
+        for i, probe in enumerate(probes):
+            key = (probe.template.modality, probe.template.algorithm)
+            entries = [e for e in candidates.get(key, []) if probe.position.may_match(e.position)]
+            if not entries:
+                continue
+            ids: NDArray[np.int64] = np.fromiter((e.reference_id for e in entries), np.int64, len(entries))
+            for raw, entry in zip(self._indexes[key].compare(prepared[i], ids).tolist(), entries, strict=True):
+                if not math.isnan(raw):
+                    pairs[entry.subject_id].append((raw, i, entry))
+        return [SubjectComparisons(s, _assign(probes, found)) for s, found in pairs.items()]
+
+
+def _key(reference: Reference) -> IndexKey:
+    return (reference.template.modality, reference.template.algorithm)
+
+
+def _by_index(probes: Sequence[Probe]) -> dict[IndexKey, list[int]]:
+    groups: dict[IndexKey, list[int]] = {}
+    for i, probe in enumerate(probes):
+        groups.setdefault((probe.template.modality, probe.template.algorithm), []).append(i)
+    return groups
+
+
+def _assign(probes: Sequence[Probe], pairs: Sequence[tuple[float, int, _Entry]]) -> tuple[Comparison, ...]:
+    """Pairs body parts of the probe with body parts of the subject one to one, best score first.
+
+    Several samples of one known position are one body part and count once; samples of unknown position are each their
+    own. Without this, two pictures of one finger would be counted as evidence twice.
+    """
+    tried: dict[object, int] = {}
+    rows: list[tuple[float, int, object, object, _Entry]] = []
+    for raw, i, entry in pairs:
+        probe_position = probes[i].position
+        row: object = ("sample", i) if probe_position.is_unknown else probe_position
+        column: object = ("reference", entry.reference_id) if entry.position.is_unknown else entry.position
+        tried[row] = tried.get(row, 0) + 1
+        rows.append((raw, i, row, column, entry))
+    rows.sort(key=lambda r: (-r[0], r[1], r[4].reference_id))
+    used_rows: set[object] = set()
+    used_columns: set[object] = set()
+    result = []
+    for raw, i, row, column, entry in rows:
+        if row in used_rows or column in used_columns:
+            continue
+        used_rows.add(row)
+        used_columns.add(column)
+        modality, algorithm = entry.index
+        result.append(
+            Comparison(modality, algorithm, probes[i].position, entry.position, entry.encounter_id, raw, tried[row])
+        )
+    return tuple(result)

@@ -1,0 +1,208 @@
+"""A multimodal search: shortlist per modality, union, exact comparison of everything, calibration, fusion, decision.
+
+The shards do the first three (see ``gallery``); here raw scores become -10*log10(FMR), positions are fused,
+candidates are ranked and the verdict is given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from matcher.calibration import Calibrations
+from matcher.decision import (
+    DecisionParameters,
+    Thresholds,
+    Verdict,
+    identification_thresholds,
+    verification_thresholds,
+)
+from matcher.errors import InvalidInput, NotFound
+from matcher.fusion import FusedScore, PositionScore, calibrate_position, fuse
+from matcher.gallery import Comparison, Probe, SubjectComparisons
+from matcher.shards.backend import ShardBackend
+
+MAX_CANDIDATES = 1000
+MAX_PROBES = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """One comparison with its calibrated scores."""
+
+    comparison: Comparison
+    score: PositionScore
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A subject that the search puts forward."""
+
+    subject_id: str
+    fused: FusedScore
+    verdict: Verdict
+    evidence: tuple[Evidence, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchResult:
+    """The answer to a search, best candidate first.
+
+    Attributes:
+        thresholds: scores asked for.
+        gallery_size: subjects searched.
+        target_fpir: that the HIT threshold stands for (identification only, else 0).
+        lsn: the search saw every change up to here.
+    """
+
+    verdict: Verdict
+    explanation: str
+    candidates: tuple[Candidate, ...]
+    thresholds: Thresholds
+    gallery_size: int
+    target_fpir: float
+    lsn: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchRequest:
+    """What to search and how; None and empty mean the deployment's defaults."""
+
+    probes: tuple[Probe, ...]
+    galleries: tuple[str, ...] = ()
+    max_candidates: int = 10
+    score_threshold: float = 0.0
+    target_fpir: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_probes(self.probes)
+        if not 1 <= self.max_candidates <= MAX_CANDIDATES:
+            raise InvalidInput(
+                f"max_candidates is {self.max_candidates}; it must be within 1 and {MAX_CANDIDATES}",
+                reason="CANDIDATES_INVALID",
+                field="max_candidates",
+            )
+
+
+class SearchEngine:
+    """Identification and verification over a shard backend; thread-safe.
+
+    Args:
+        backend: the shards.
+        calibrations: an artefact for every algorithm in use.
+        decision: rates that the deployment asks for.
+    """
+
+    def __init__(
+        self, backend: ShardBackend, calibrations: Calibrations, decision: DecisionParameters | None = None
+    ) -> None:
+        self._backend = backend
+        self._calibrations = calibrations
+        self._decision = decision or DecisionParameters()
+
+    def identify(self, request: SearchRequest) -> SearchResult:
+        """One person against the galleries (1:N).
+
+        Raises:
+            NotCalibrated, ModelMismatch: the probe's algorithm cannot be searched here.
+            InvalidInput: rates or counts out of range.
+        """
+        self._require_calibration(request.probes)
+        fpir = self._decision.target_fpir if request.target_fpir is None else request.target_fpir
+        lsn = self._backend.applied_lsn
+        size = self._backend.subjects(request.galleries)
+        thresholds = identification_thresholds(size, self._decision, fpir)
+        found = self._backend.search(request.probes, request.galleries)
+        scored = [c for c in (self._score(s, thresholds) for s in found) if c is not None]
+        scored.sort(key=lambda c: (-c.fused.score, -c.fused.llr, c.subject_id))
+        candidates = tuple(c for c in scored if c.fused.score >= request.score_threshold)[: request.max_candidates]
+        verdict = min((c.verdict for c in scored[:MAX_CANDIDATES]), default=Verdict.NO_HIT)
+        explanation = _explain_identification(verdict, scored, thresholds, size)
+        return SearchResult(verdict, explanation, candidates, thresholds, size, fpir, lsn)
+
+    def verify(self, probes: Sequence[Probe], subject_id: str, target_fmr: float | None = None) -> SearchResult:
+        """One person against one subject on record (1:1).
+
+        Raises:
+            NotFound: the subject is not on record.
+            InvalidInput: the subject has no sample that could be compared with the probe.
+        """
+        _check_probes(probes)
+        self._require_calibration(probes)
+        thresholds = verification_thresholds(self._decision, target_fmr)
+        lsn = self._backend.applied_lsn
+        found = self._backend.compare(probes, subject_id)
+        if found is None:
+            raise NotFound(f"subject {subject_id!r} is not on record", reason="SUBJECT_NOT_FOUND", field="subject_id")
+        candidate = self._score(found, thresholds)
+        if candidate is None:
+            raise InvalidInput(
+                f"subject {subject_id!r} has no sample on record that can be compared with these positions",
+                reason="NOT_COMPARABLE",
+                field="samples",
+            )
+        explanation = _explain_verification(candidate, thresholds)
+        return SearchResult(candidate.verdict, explanation, (candidate,), thresholds, 1, 0.0, lsn)
+
+    def _require_calibration(self, probes: Sequence[Probe]) -> None:
+        for probe in probes:
+            _ = self._calibrations[probe.template.algorithm]
+
+    def _score(self, found: SubjectComparisons, thresholds: Thresholds) -> Candidate | None:
+        evidence = tuple(
+            Evidence(c, calibrate_position(self._calibrations[c.algorithm], c.raw, c.comparisons))
+            for c in found.comparisons
+        )
+        if not evidence:
+            return None
+        fused = fuse([e.score for e in evidence])
+        return Candidate(found.subject_id, fused, thresholds.verdict(fused.score, fused.trusted_score), evidence)
+
+
+def _check_probes(probes: Sequence[Probe]) -> None:
+    if not 1 <= len(probes) <= MAX_PROBES:
+        raise InvalidInput(
+            f"a search takes 1-{MAX_PROBES} samples of one person; got {len(probes)}",
+            reason="SAMPLES_MISSING" if not probes else "TOO_MANY_SAMPLES",
+            field="samples",
+        )
+
+
+def _explain_identification(verdict: Verdict, scored: Sequence[Candidate], thresholds: Thresholds, size: int) -> str:
+    people = f"{size:,} {'person' if size == 1 else 'people'}"
+    if not scored:
+        return f"Nobody among {people} has a sample that could be compared with this probe."
+    best = scored[0]
+    needed = f"{thresholds.hit:.1f} are needed among {people}"
+    if verdict is Verdict.HIT:
+        hits = [c for c in scored if c.verdict is Verdict.HIT]
+        if len(hits) > 1:
+            return (
+                f"{len(hits)} people on record reach the score ({needed}): one person enrolled under several ids, or "
+                "people who look alike; an examiner must compare them."
+            )
+        return f"{hits[0].subject_id} scores {hits[0].fused.score:.1f}; {needed}."
+    if verdict is Verdict.REVIEW and best.fused.score >= thresholds.hit:
+        return (
+            f"{best.subject_id} scores {best.fused.score:.1f} and {needed}, but calibration can vouch for "
+            f"{best.fused.trusted_score:.1f} only; an examiner must decide, or search with more fingers, a face or an "
+            "eye."
+        )
+    if verdict is Verdict.REVIEW:
+        return (
+            f"{best.subject_id} scores {best.fused.score:.1f}; {needed}. An examiner must decide, or search "
+            "with a better sample or more of them."
+        )
+    return (
+        f"Nobody reaches {thresholds.review:.1f}, the score worth a look among {people}; "
+        f"the best is {best.fused.score:.1f}."
+    )
+
+
+def _explain_verification(candidate: Candidate, thresholds: Thresholds) -> str:
+    score = f"The comparison scores {candidate.fused.score:.1f}"
+    if candidate.verdict is Verdict.HIT:
+        return f"{score}; {thresholds.hit:.1f} are needed: the same person."
+    if candidate.verdict is Verdict.REVIEW:
+        return f"{score}; {thresholds.hit:.1f} are needed, from {thresholds.review:.1f} on an examiner must decide."
+    return f"{score}, below {thresholds.review:.1f}: no evidence that this is the same person."
