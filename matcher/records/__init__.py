@@ -1,0 +1,1 @@
+"""The record store: the truth. Every index is a cache derived from it."""

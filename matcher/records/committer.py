@@ -1,0 +1,192 @@
+"""Feeds the record store and the shards from one thread, in groups.
+
+Requests from many threads queue up while a commit waits for the disk; the next commit takes them all (group commit). A
+change is acknowledged when it is on disk and the shards have applied it, so that whoever was acknowledged finds it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from matcher.changes import Change
+from matcher.errors import AmbisError, Overloaded, Unavailable
+from matcher.records.entries import Deletion, NewEncounter, Receipt
+from matcher.records.store import RecordStore
+from matcher.shards.backend import ShardBackend
+
+log = logging.getLogger(__name__)
+_STOPPING = "the server is stopping; send the request again in a moment"
+
+
+@dataclasses.dataclass(frozen=True)
+class CommitterParameters:
+    """Bounds of the queue."""
+
+    group: int = 256
+    """Encounters in one transaction at most; bounds the latency of the last one."""
+    queue: int = 1024
+    """Changes waiting at most; beyond it callers are told to come again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Enrolment:
+    encounter: NewEncounter
+    done: Future[Receipt]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Deletion:
+    subject_id: str
+    transaction_id: str
+    done: Future[Deletion]
+
+
+class Committer:
+    """The one writer. Brings the shards up to the records when made.
+
+    Args:
+        store: records; only this object writes them from now on.
+        backend: shards; only this object changes them from now on.
+    """
+
+    def __init__(
+        self, store: RecordStore, backend: ShardBackend, parameters: CommitterParameters | None = None
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._parameters = parameters or CommitterParameters()
+        self._queue: queue.Queue[_Enrolment | _Deletion | None] = queue.Queue(self._parameters.queue)
+        self._applied = threading.Condition()
+        self._broken = ""
+        self._closed = False
+        self._stopped = False
+        self._catch_up()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
+
+    def _catch_up(self) -> None:
+        last = self._store.last_lsn()
+        for group in self._store.changes(self._backend.applied_lsn):
+            self._backend.apply(group, group[-1].lsn)
+        self._backend.apply([], last)
+
+    def enrol(self, encounter: NewEncounter, timeout: float | None = None) -> Receipt:
+        """Enrols an encounter; returns when it is on disk and searchable.
+
+        Raises:
+            AlreadyExists, NotFound, PreconditionFailed: see RecordStore.enrol.
+            Overloaded: too many changes are waiting.
+            StorageFailure, Unavailable: not acknowledged; sending it again with the same key is safe.
+        """
+        done: Future[Receipt] = Future()
+        self._put(_Enrolment(encounter, done), timeout)
+        return done.result()
+
+    def delete_subject(self, subject_id: str, transaction_id: str, timeout: float | None = None) -> Deletion:
+        """Deletes a subject; returns when it is gone from disk and from searches. Raises as ``enrol``."""
+        done: Future[Deletion] = Future()
+        self._put(_Deletion(subject_id, transaction_id, done), timeout)
+        return done.result()
+
+    def wait_for(self, lsn: int, timeout: float) -> bool:
+        """Waits until searches see ``lsn``; False when the timeout (seconds) passes first."""
+        with self._applied:
+            return self._applied.wait_for(lambda: self._backend.applied_lsn >= lsn, timeout)
+
+    @property
+    def fault(self) -> str:
+        """Why the indexes can no longer be trusted to hold every record; empty when all is well."""
+        return self._broken
+
+    def close(self) -> None:
+        """Finishes what is queued and stops."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._stopped = True
+        self._refuse_waiting()
+
+    def _put(self, item: _Enrolment | _Deletion, timeout: float | None) -> None:
+        if self._broken:
+            raise Unavailable(self._broken, reason="INDEX_FAULT")
+        if self._closed:
+            raise Unavailable(_STOPPING, reason="STOPPING")
+        try:
+            self._queue.put(item, timeout=10.0 if timeout is None else max(0.0, timeout))
+        except queue.Full:
+            raise Overloaded("too many changes are waiting to be written; try again in a few seconds") from None
+        if self._stopped:  # it came in between the check above and the end of the thread
+            self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if item is not None:
+                item.done.set_exception(Unavailable(_STOPPING, reason="STOPPING"))
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            waiting = [self._queue.get()]
+            while len(waiting) < self._parameters.group:
+                try:
+                    waiting.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            stopping = None in waiting
+            items = [item for item in waiting if item is not None]
+            for enrolments, part in itertools.groupby(items, lambda item: isinstance(item, _Enrolment)):
+                if enrolments:
+                    self._enrol_group([item for item in part if isinstance(item, _Enrolment)])
+                else:
+                    for item in part:
+                        if isinstance(item, _Deletion):
+                            self._delete(item)
+
+    def _enrol_group(self, group: Sequence[_Enrolment]) -> None:
+        try:
+            outcomes = self._store.enrol([item.encounter for item in group])
+            changes = [o[1] for o in outcomes if not isinstance(o, AmbisError) and o[1] is not None]
+            self._apply(changes)
+        except Exception as error:
+            for item in group:
+                item.done.set_exception(error)
+            return
+        for item, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, AmbisError):
+                item.done.set_exception(outcome)
+            else:
+                item.done.set_result(outcome[0])
+
+    def _delete(self, item: _Deletion) -> None:
+        try:
+            deletion, change = self._store.delete_subject(item.subject_id, item.transaction_id)
+            self._apply([change])
+        except Exception as error:
+            item.done.set_exception(error)
+        else:
+            item.done.set_result(deletion)
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        try:
+            self._backend.apply(changes, changes[-1].lsn)
+        except Exception as error:
+            self._broken = (
+                "the records were written but the search indexes could not follow; searches would be incomplete. "
+                "Restart the server: it rebuilds the indexes from the records"
+            )
+            log.exception("applying changes %d-%d failed", changes[0].lsn, changes[-1].lsn)
+            raise Unavailable(self._broken, reason="INDEX_FAULT") from error
+        with self._applied:
+            self._applied.notify_all()

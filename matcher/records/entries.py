@@ -1,0 +1,103 @@
+"""What goes into the record store and what comes out, without its tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+from collections.abc import Mapping
+
+from matcher.positions import Position
+from matcher.templates import Template
+
+
+class SubjectMode(enum.IntEnum):
+    """Whether the subject may or must be on record; numbers as ``ambis.v1.SubjectMode``."""
+
+    NEW = 1
+    EXISTING = 2
+    ANY = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class NewSample:
+    """A sample to enrol; ``data`` is None where only the template is kept."""
+
+    position: Position
+    template: Template
+    quality: int | None = None
+    media_type: str = ""
+    data: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class NewEncounter:
+    """An encounter to enrol, with everything that its acknowledgement promises.
+
+    Attributes:
+        idempotency_key, request_sha256: the same key with another hash is refused.
+        receipt: opaque bytes that are given back when the key comes again.
+    """
+
+    transaction_id: str
+    idempotency_key: str
+    request_sha256: str
+    subject_id: str
+    encounter_id: str
+    mode: SubjectMode
+    encounter_type: str
+    galleries: tuple[str, ...]
+    context: Mapping[str, str]
+    samples: tuple[NewSample, ...]
+    receipt: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True)
+class Receipt:
+    """What was acknowledged. ``replayed``: it had been before, and nothing was enrolled now."""
+
+    subject_id: str
+    encounter_id: str
+    lsn: int
+    replayed: bool
+    receipt: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Deletion:
+    """What a deletion removed."""
+
+    lsn: int
+    encounters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleSummary:
+    """A sample on record, without image or template."""
+
+    position: Position
+    algorithm: str
+    quality: int | None
+    media_type: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EncounterSummary:
+    """An encounter on record."""
+
+    encounter_id: str
+    encounter_type: str
+    galleries: tuple[str, ...]
+    context: Mapping[str, str]
+    created_at: datetime.datetime
+    samples: tuple[SampleSummary, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectSummary:
+    """A subject on record; times are UTC."""
+
+    subject_id: str
+    created_at: datetime.datetime
+    encounters: tuple[EncounterSummary, ...]
