@@ -1,0 +1,89 @@
+"""Finds the iris in a near-infrared picture of one eye: circles, lids, then true boundaries."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from enrollment.extract.iris_circles import blur, find_circles, gradients
+from enrollment.extract.iris_contours import refine_boundary
+from enrollment.extract.iris_geometry import DIRECTIONS, Circle, EyeSegmentation, Lid
+from enrollment.extract.iris_lids import find_lid
+from enrollment.extract.iris_parameters import PARAMETERS, IrisExtractionParameters
+from enrollment.extract.iris_reflections import fill_reflections
+
+
+def reduce(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The picture with its longer side reduced to ``side`` pixels by averaging; smaller ones stay as they are."""
+    factor = side / max(grey.shape)
+    if factor >= 1.0:
+        return grey
+    size = (max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def segment(fine: NDArray[np.uint8], p: IrisExtractionParameters = PARAMETERS) -> EyeSegmentation | None:
+    """The best hypothesis of where pupil, iris and lids are; None where nothing looks like a pupil at all.
+
+    The caller judges whether it is good enough (``iris_quality``).
+
+    Args:
+        fine: uint8[height, width], near-infrared, upright, longer side at most ``fine_side``.
+    """
+    filled, glints = fill_reflections(fine, p)
+    coarse = reduce(filled, p.coarse_side)
+    hypotheses = find_circles(coarse, p)
+    if not hypotheses:
+        return None
+    best = hypotheses[0]
+    factor = fine.shape[1] / coarse.shape[1]
+    pupil_circle, limbus_circle = best.pupil.scaled(factor), best.limbus.scaled(factor)
+
+    smooth = blur(filled, 1.2 * factor)
+    pupil = refine_boundary(
+        smooth, pupil_circle, np.ones(len(DIRECTIONS)), reach=0.25, order=p.fourier_order, clip=p.gradient_clip
+    )
+    painted = filled.copy()
+    cv2.circle(
+        painted,
+        (round(pupil_circle.x), round(pupil_circle.y)),
+        round(1.15 * pupil_circle.radius) + 1,
+        float(_grey_beside(filled, pupil_circle)),
+        -1,
+    )
+    _, gy = gradients(painted, 2.5 * factor)
+    upper = find_lid(gy, pupil_circle, limbus_circle, upper=True)
+    lower = find_lid(gy, pupil_circle, limbus_circle, upper=False)
+    smooth = blur(painted, 2.0 * factor)
+    limbus = refine_boundary(
+        smooth,
+        limbus_circle,
+        _limbus_weights(limbus_circle, upper, lower),
+        reach=0.15,
+        order=p.fourier_order,
+        clip=p.gradient_clip,
+    )
+    return EyeSegmentation(pupil, limbus, upper, lower, glints, best.pupil_edge, best.limbus_edge, best.pupil_share)
+
+
+def _grey_beside(filled: NDArray[np.uint8], pupil: Circle) -> float:
+    """Median grey of the iris just outside the pupil."""
+    xs = np.clip(np.round(pupil.x + 1.3 * pupil.radius * np.cos(DIRECTIONS)), 0, filled.shape[1] - 1).astype(int)
+    ys = np.clip(np.round(pupil.y + 1.3 * pupil.radius * np.sin(DIRECTIONS)), 0, filled.shape[0] - 1).astype(int)
+    return float(np.median(filled[ys, xs]))
+
+
+def _limbus_weights(limbus: Circle, upper: Lid | None, lower: Lid | None) -> NDArray[np.float64]:
+    """1 at the sides, falling to 0.1 above and 0.3 below, and 0 behind a lid."""
+    x = limbus.x + limbus.radius * np.cos(DIRECTIONS)
+    y = limbus.y + limbus.radius * np.sin(DIRECTIONS)
+    up = np.clip(-np.sin(DIRECTIONS), 0.0, 1.0)
+    down = np.clip(np.sin(DIRECTIONS), 0.0, 1.0)
+    weights = 1.0 - 0.9 * np.clip(up / 0.7, 0, 1) ** 2 - 0.7 * np.clip(down / 0.95, 0, 1) ** 4
+    margin = 0.06 * limbus.radius
+    if upper is not None:
+        weights[y < upper.height(x) + margin] = 0.0
+    if lower is not None:
+        weights[y > lower.height(x) - margin] = 0.0
+    return np.asarray(weights, np.float64)
