@@ -1,0 +1,88 @@
+"""Errors to gRPC status: the one place that maps them.
+
+A failed call carries a ``google.rpc.Status`` with ErrorInfo (reason), RequestInfo (transaction id), BadRequest (the
+field at fault) and, where waiting helps, RetryInfo; a failed item of a stream carries the same facts in ``ItemError``.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NoReturn
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from ambis.v1 import common_pb2
+from matcher import errors
+
+log = logging.getLogger(__name__)
+
+DOMAIN = "ambis"
+RETRY_SECONDS = 2
+_CODES: tuple[tuple[type[errors.AmbisError], grpc.StatusCode], ...] = (
+    (errors.InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.NotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (errors.PreconditionFailed, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (errors.StorageFailure, grpc.StatusCode.UNAVAILABLE),
+)
+_RETRYABLE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
+
+
+def as_ambis_error(error: BaseException) -> errors.AmbisError:
+    """The error itself, or for one that nobody foresaw an internal one that gives nothing away; that one is logged."""
+    if isinstance(error, errors.AmbisError):
+        return error
+    log.error("unforeseen error", exc_info=error)
+    return errors.AmbisError(
+        "the server made a mistake while working on this request; nothing was changed. The server's log has the details"
+    )
+
+
+def status_code(error: errors.AmbisError) -> grpc.StatusCode:
+    """The gRPC status code of an error."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    return grpc.StatusCode.INTERNAL
+
+
+def item_error(error: BaseException) -> common_pb2.ItemError:
+    """An error as one item of a stream, or one sample of a request, carries it."""
+    known = as_ambis_error(error)
+    return common_pb2.ItemError(
+        code=status_code(known).value[0], reason=known.reason, message=known.message, field=known.field
+    )
+
+
+def rich_status(error: errors.AmbisError, transaction_id: str = "") -> status_pb2.Status:
+    """The google.rpc.Status of an error, with details."""
+    code = status_code(error)
+    details: list[any_pb2.Any] = []
+
+    def add(message: object) -> None:
+        packed = any_pb2.Any()
+        packed.Pack(message)  # type: ignore[arg-type]  # every protobuf message is accepted
+        details.append(packed)
+
+    add(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
+    if error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        add(error_details_pb2.BadRequest(field_violations=[violation]))
+    if transaction_id:
+        add(error_details_pb2.RequestInfo(request_id=transaction_id))
+    if code in _RETRYABLE:
+        add(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=RETRY_SECONDS)))
+    return status_pb2.Status(code=getattr(code_pb2, code.name), message=error.message, details=details)
+
+
+def abort(context: grpc.ServicerContext, error: BaseException, transaction_id: str = "") -> NoReturn:
+    """Ends a call with an error."""
+    status = rich_status(as_ambis_error(error), transaction_id)
+    context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError("abort_with_status does not return")

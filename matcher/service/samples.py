@@ -1,0 +1,160 @@
+"""Samples of a request to templates: extraction for images, checks for templates."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+
+from ambis.v1 import common_pb2
+from matcher.calibration import Calibrations
+from matcher.errors import AmbisError, InvalidInput, TemplateInvalid
+from matcher.positions import Position
+from matcher.service.errors import item_error
+from matcher.service.extraction import ExtractedSample, TemplateExtractor
+from matcher.templates import Template, template_from_bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class UsableSample:
+    """A sample whose template can be enrolled or searched.
+
+    Attributes:
+        quality: 0-100, None for a template that came ready made.
+        data: the image's bytes, None for a template.
+    """
+
+    position: Position
+    template: Template
+    quality: int | None
+    media_type: str
+    data: bytes | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ResolvedSamples:
+    """The usable samples, and a report on every one."""
+
+    usable: tuple[UsableSample, ...]
+    reports: tuple[common_pb2.SampleReport, ...]
+
+
+class SampleResolver:
+    """Turns samples into templates; thread-safe.
+
+    Args:
+        extractor: image to template.
+        calibrations: a template whose algorithm has no artefact is refused.
+        max_samples: samples that one request may hold.
+        workers: extractions that run at the same time; more only make each slower.
+    """
+
+    def __init__(
+        self, extractor: TemplateExtractor, calibrations: Calibrations, *, max_samples: int, workers: int
+    ) -> None:
+        self._extractor = extractor
+        self._calibrations = calibrations
+        self._max_samples = max_samples
+        self._turn = threading.BoundedSemaphore(workers)
+
+    def resolve(self, samples: Sequence[common_pb2.Sample], *, accept_partial: bool, prefix: str) -> ResolvedSamples:
+        """Resolves the samples of one person.
+
+        Args:
+            samples: as they came.
+            accept_partial: leave out what cannot be used; otherwise the first such sample refuses the request.
+            prefix: of field names in errors, e.g. ``encounter.``.
+
+        Raises:
+            InvalidInput (SAMPLES_MISSING, TOO_MANY_SAMPLES), or the error of the sample that refuses the request.
+        """
+        if not samples:
+            raise InvalidInput(
+                "there is no sample; send at least one image or template",
+                reason="SAMPLES_MISSING",
+                field=f"{prefix}samples",
+            )
+        if len(samples) > self._max_samples:
+            raise InvalidInput(
+                f"{len(samples)} samples are more than the {self._max_samples} that one request may hold",
+                reason="TOO_MANY_SAMPLES",
+                field=f"{prefix}samples",
+            )
+        usable: list[UsableSample] = []
+        reports: list[common_pb2.SampleReport] = []
+        refused: AmbisError | None = None
+        for i, sample in enumerate(samples):
+            try:
+                resolved, advice = self._resolve_one(sample)
+            except AmbisError as error:
+                located = _locate(error, f"{prefix}samples[{i}]")
+                if not accept_partial:
+                    raise located from error
+                refused = refused or located
+                reports.append(common_pb2.SampleReport(position=sample.position, used=False, error=item_error(located)))
+                continue
+            usable.append(resolved)
+            reports.append(
+                common_pb2.SampleReport(
+                    position=sample.position,
+                    quality=resolved.quality,
+                    advice=advice,
+                    algorithm=resolved.template.algorithm,
+                    used=True,
+                )
+            )
+        if not usable and refused is not None:
+            raise refused
+        return ResolvedSamples(tuple(usable), tuple(reports))
+
+    def _resolve_one(self, sample: common_pb2.Sample) -> tuple[UsableSample, tuple[str, ...]]:
+        position = _position(sample.position)
+        content = sample.WhichOneof("content")
+        if content is None:
+            raise InvalidInput("the sample is empty; send an image or a template", reason="SAMPLE_EMPTY")
+        if content == "template":
+            template = self._ready_made(position, sample.template)
+            return UsableSample(position, template, None, "", None), ()
+        extracted = self._extract(position, sample.image)
+        _ = self._calibrations[extracted.template.algorithm]
+        usable = UsableSample(position, extracted.template, extracted.quality, extracted.media_type, sample.image.data)
+        return usable, extracted.advice
+
+    def _extract(self, position: Position, image: common_pb2.Image) -> ExtractedSample:
+        with self._turn:
+            ppi = image.ppi if image.HasField("ppi") else None
+            return self._extractor.extract(position, image.data, image.media_type, ppi)
+
+    def _ready_made(self, position: Position, sent: common_pb2.Template) -> Template:
+        template = template_from_bytes(sent.data)
+        if template.modality is not position.modality:
+            raise TemplateInvalid(
+                f"the template is of modality {template.modality}, the position {position.label} is not",
+                reason="POSITION_MISMATCH",
+            )
+        if (sent.algorithm and sent.algorithm != template.algorithm) or (
+            sent.version and sent.version != template.version
+        ):
+            raise TemplateInvalid(
+                f"the template's bytes say {template.algorithm} version {template.version}, the request says "
+                f"{sent.algorithm} version {sent.version}"
+            )
+        _ = self._calibrations[template.algorithm]
+        return template
+
+
+def _position(number: int) -> Position:
+    try:
+        return Position(number)
+    except ValueError:
+        known = ", ".join(p.label for p in Position)
+        raise InvalidInput(
+            f"position {number} is unknown or missing; use one of: {known}", reason="POSITION_UNKNOWN", field="position"
+        ) from None
+
+
+def _locate(error: AmbisError, where: str) -> AmbisError:
+    """The same error with the field that is at fault."""
+    located = type(error)(error.message, reason=error.reason, field=f"{where}.{error.field}" if error.field else where)
+    located.__cause__ = error.__cause__
+    return located

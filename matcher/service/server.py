@@ -1,0 +1,180 @@
+"""The server: puts records, shards, search and the gRPC services together, starts and stops them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ambis.v1 import (
+    enrollment_service_pb2,
+    enrollment_service_pb2_grpc,
+    identification_service_pb2,
+    identification_service_pb2_grpc,
+    status_service_pb2,
+    status_service_pb2_grpc,
+)
+from matcher.calibration import Calibrations
+from matcher.decision import DecisionParameters
+from matcher.errors import PreconditionFailed
+from matcher.records.committer import Committer
+from matcher.records.store import RecordStore, utc_now
+from matcher.search import SearchEngine
+from matcher.service.enrollment import EnrollmentServicer
+from matcher.service.extraction import TemplateExtractor
+from matcher.service.identification import IdentificationServicer
+from matcher.service.samples import SampleResolver
+from matcher.service.status import StatusServicer
+from matcher.shards.local import LocalShards
+
+log = logging.getLogger(__name__)
+
+SERVICES = (
+    enrollment_service_pb2.DESCRIPTOR.services_by_name["EnrollmentService"].full_name,
+    identification_service_pb2.DESCRIPTOR.services_by_name["IdentificationService"].full_name,
+    status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """PEM files' contents. With ``client_ca`` only clients with a certificate of that authority may talk (mTLS)."""
+
+    certificate: bytes
+    key: bytes
+    client_ca: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """How the server listens and how much it takes on at once.
+
+    Attributes:
+        host, port: where it listens; port 0 takes a free one.
+        tls: None for plain text.
+        calls: RPCs at the same time; further ones are answered RESOURCE_EXHAUSTED.
+        extraction_workers: images that are extracted at the same time.
+        stream_window: items of one bulk stream in flight.
+        message_bytes: largest message that is read at all; what is larger than an image may be is refused with a clear
+            error only below it.
+        shards: galleries that are searched side by side.
+        max_samples: samples in one request.
+        keep_samples: keep images beside their templates.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: Tls | None = None
+    calls: int = 64
+    extraction_workers: int = 2
+    stream_window: int = 16
+    message_bytes: int = 128 * 1024 * 1024
+    shards: int = 1
+    max_samples: int = 32
+    keep_samples: bool = True
+
+
+class AmbisServer:
+    """A running server; listens and answers once made.
+
+    Args:
+        folder: the data folder.
+        extractor: image to template.
+        calibrations: artefacts.
+        decision: rates that verdicts stand for.
+        options: see the class.
+
+    Raises:
+        PreconditionFailed: the port is taken, or the data folder in use.
+        StorageFailure: the data folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        extractor: TemplateExtractor,
+        calibrations: Calibrations,
+        decision: DecisionParameters,
+        options: ServerOptions,
+    ) -> None:
+        self._store = RecordStore(folder, keep_samples=options.keep_samples)
+        self._backend = LocalShards(options.shards)
+        self._committer = Committer(self._store, self._backend)
+        # Bulk items wait for the disk most of the time: more of them than extractions may run.
+        self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
+        engine = SearchEngine(self._backend, calibrations, decision)
+        resolver = SampleResolver(
+            extractor, calibrations, max_samples=options.max_samples, workers=options.extraction_workers
+        )
+        self._server = grpc.server(
+            ThreadPoolExecutor(options.calls, thread_name_prefix="rpc"),
+            maximum_concurrent_rpcs=options.calls,
+            options=[
+                ("grpc.max_receive_message_length", options.message_bytes),
+                ("grpc.max_send_message_length", options.message_bytes),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ],
+        )
+        window = options.stream_window
+        enrollment_service_pb2_grpc.add_EnrollmentServiceServicer_to_server(
+            EnrollmentServicer(resolver, self._store, self._committer, self._items, window), self._server
+        )
+        identification_service_pb2_grpc.add_IdentificationServiceServicer_to_server(
+            IdentificationServicer(resolver, engine, self._committer, self._items, window), self._server
+        )
+        status_service_pb2_grpc.add_StatusServiceServicer_to_server(
+            StatusServicer(self._store, self._backend, extractor, calibrations, utc_now()), self._server
+        )
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self.port = self._listen(options)
+        self._server.start()
+        for name in ("", *SERVICES):
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    def _listen(self, options: ServerOptions) -> int:
+        address = f"{options.host}:{options.port}"
+        try:
+            if options.tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                credentials = grpc.ssl_server_credentials(
+                    [(options.tls.key, options.tls.certificate)],
+                    root_certificates=options.tls.client_ca,
+                    require_client_auth=options.tls.client_ca is not None,
+                )
+                port = self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            self._close_records()
+            raise PreconditionFailed(
+                f"cannot listen on {address}; another program may use the port: choose another one",
+                reason="PORT_UNAVAILABLE",
+            )
+        return int(port)
+
+    def wait(self, timeout: datetime.timedelta | None = None) -> None:
+        """Blocks until the server has stopped."""
+        self._server.wait_for_termination(timeout.total_seconds() if timeout else None)
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Takes no new calls, lets those that run finish (at most ``grace`` seconds), and closes the records."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace).wait()
+        self._close_records()
+
+    def _close_records(self) -> None:
+        self._items.shutdown()
+        self._committer.close()
+        self._backend.close()
+        self._store.close()
