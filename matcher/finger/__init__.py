@@ -1,0 +1,1 @@
+"""Fingerprints: bit cylinders, 1:1 comparison and the 1:N index."""
