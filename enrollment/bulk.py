@@ -1,0 +1,243 @@
+"""Bulk enrolment of a manifest: one stream, a result for every encounter, resumable without enrolling anything twice.
+
+Every encounter's idempotency key is the hash of what is enrolled, so a load that broke off, or that is simply started
+again, repeats what was acknowledged without effect. A stream that breaks is opened again and goes on with what had no
+answer.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from ambis.v1 import common_pb2, enrollment_service_pb2
+from enrollment.client import RETRYABLE, AmbisClient, CallFailed, backoff, image_sample, new_transaction_id
+from enrollment.manifest import BadRow, Manifest, ManifestEncounter
+from matcher.errors import AmbisError, InvalidInput
+
+REJECT_COLUMNS = ("line", "subject_id", "encounter", "path", "reason", "message")
+_RETRYABLE_CODES = frozenset(code.value[0] for code in RETRYABLE)
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class BulkOptions:
+    """What applies to every encounter of a load.
+
+    Attributes:
+        galleries: enrolled into; the server's default when empty.
+        batch: enters the idempotency keys: a load with another batch name enrols anew what was deleted since.
+        accept_partial: enrol an encounter without the samples that were rejected.
+        attempts: consecutive failures of the stream, or of one item, before giving up.
+    """
+
+    galleries: tuple[str, ...] = ()
+    encounter_type: str = ""
+    batch: str = ""
+    accept_partial: bool = False
+    attempts: int = 8
+
+
+@dataclasses.dataclass
+class BulkCounts:
+    """How a load went, in encounters (bad rows of the manifest count one each as rejected)."""
+
+    total: int = 0
+    enrolled: int = 0
+    replayed: int = 0
+    rejected: int = 0
+    samples_left_out: int = 0
+
+    @property
+    def done(self) -> int:
+        """Encounters that have an answer."""
+        return self.enrolled + self.replayed + self.rejected
+
+
+@dataclasses.dataclass
+class _Item:
+    encounter: ManifestEncounter
+    failures: int = 0
+
+
+class BulkLoad:
+    """One load of one manifest.
+
+    Args:
+        client: connected.
+        manifest: what to load.
+        rejects: takes a CSV row for every sample that was not enrolled, with the reason.
+        options: see the class.
+        progress: told the counts after every answer.
+        acknowledged: told the subject and encounter id of everything that is on record.
+        sleep: waits between attempts (seconds).
+    """
+
+    def __init__(
+        self,
+        client: AmbisClient,
+        manifest: Manifest,
+        rejects: TextIO,
+        options: BulkOptions | None = None,
+        progress: Callable[[BulkCounts], None] = lambda _: None,
+        acknowledged: Callable[[str, str], None] = lambda _subject, _encounter: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._options = options or BulkOptions()
+        self._progress = progress
+        self._acknowledged = acknowledged
+        self._sleep = sleep
+        self._rejects = csv.writer(rejects)
+        self._rejects.writerow(REJECT_COLUMNS)
+        self._bad_rows = manifest.bad_rows
+        self._waiting = collections.deque(_Item(e) for e in manifest.encounters)
+        self._sent: dict[int, _Item] = {}
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self.counts = BulkCounts(total=len(manifest.encounters) + len(manifest.bad_rows))
+
+    def run(self) -> BulkCounts:
+        """Loads everything; returns when every encounter has its answer.
+
+        Raises:
+            CallFailed: the server stayed away or refused the stream; ``counts`` tells how far the load came, and
+                running it again goes on from there.
+        """
+        for row in self._bad_rows:
+            self._reject_row(row)
+        failures = 0
+        while self._waiting:
+            stop = threading.Event()
+            answered = 0
+            try:
+                for response in self._client.bulk_enrol(self._requests(stop)):
+                    answered += 1
+                    self._answer(response)
+            except CallFailed as failed:
+                failures = 1 if answered else failures + 1
+                if not failed.retryable or failures >= self._options.attempts:
+                    raise
+            finally:
+                with self._lock:  # what was sent without an answer is sent again
+                    stop.set()
+                    self._waiting.extendleft(reversed(self._sent.values()))
+                    self._sent.clear()
+            if self._waiting:
+                self._sleep(backoff(max(1, failures)))
+        return self.counts
+
+    def _requests(self, stop: threading.Event) -> Iterator[enrollment_service_pb2.BulkEnrollRequest]:
+        """What is waiting, one by one; runs in a thread of gRPC's."""
+        while True:
+            with self._lock:
+                if stop.is_set() or not self._waiting:
+                    return
+                item = self._waiting.popleft()
+                self._sequence += 1
+                sequence = self._sequence
+                self._sent[sequence] = item
+            try:
+                request = self._build(item.encounter, sequence)
+            except AmbisError as error:
+                with self._lock:
+                    if self._sent.pop(sequence, None) is not None:
+                        self._reject(item.encounter, error.reason, error.message)
+                continue
+            yield request
+
+    def _build(self, encounter: ManifestEncounter, sequence: int) -> enrollment_service_pb2.BulkEnrollRequest:
+        samples: list[common_pb2.Sample] = []
+        content: list[object] = []
+        for sample in encounter.samples:
+            data = _read(sample.path)
+            samples.append(image_sample(sample.position, data, sample.ppi))
+            content.append([int(sample.position), sample.ppi, hashlib.sha256(data).hexdigest()])
+        options = self._options
+        facts = [
+            encounter.subject_id,
+            encounter.encounter_id,
+            sorted(options.galleries),
+            options.encounter_type,
+            options.batch,
+            sorted(encounter.context.items()),
+            content,
+        ]
+        return enrollment_service_pb2.BulkEnrollRequest(
+            transaction_id=new_transaction_id(),
+            idempotency_key=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
+            sequence=sequence,
+            encounter=enrollment_service_pb2.Encounter(
+                subject_id=encounter.subject_id,
+                encounter_id=encounter.encounter_id,
+                galleries=options.galleries,
+                encounter_type=options.encounter_type,
+                context=encounter.context,
+                samples=samples,
+                subject_mode=enrollment_service_pb2.SUBJECT_MODE_ANY,
+                accept_partial=options.accept_partial,
+            ),
+        )
+
+    def _answer(self, response: enrollment_service_pb2.BulkEnrollResponse) -> None:
+        with self._lock:
+            item = self._sent.pop(response.sequence, None)
+            if item is None:
+                return
+            encounter = item.encounter
+            if response.WhichOneof("outcome") == "error":
+                if response.error.code in _RETRYABLE_CODES and item.failures + 1 < self._options.attempts:
+                    item.failures += 1
+                    self._waiting.append(item)
+                else:
+                    self._reject(encounter, response.error.reason, _with_field(response.error))
+                return
+            result = response.result
+            self.counts.replayed += result.replayed
+            self.counts.enrolled += not result.replayed
+            for sample, report in zip(encounter.samples, result.samples, strict=False):
+                if not report.used:
+                    self.counts.samples_left_out += 1
+                    self._write(sample.line, encounter, str(sample.path), report.error.reason, report.error.message)
+        self._acknowledged(encounter.subject_id, encounter.encounter_id)
+        self._progress(self.counts)
+
+    def _reject(self, encounter: ManifestEncounter, reason: str, message: str) -> None:
+        self.counts.rejected += 1
+        for sample in encounter.samples:
+            self._write(sample.line, encounter, str(sample.path), reason, message)
+        self._progress(self.counts)
+
+    def _reject_row(self, row: BadRow) -> None:
+        self.counts.rejected += 1
+        self._rejects.writerow([row.line, row.subject_id, "", row.path, row.reason, row.message])
+        self._progress(self.counts)
+
+    def _write(self, line: int, encounter: ManifestEncounter, path: str, reason: str, message: str) -> None:
+        self._rejects.writerow([line, encounter.subject_id, encounter.encounter_id, path, reason, message])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InvalidInput(
+                f"{path} has more than {MAX_FILE_BYTES:,} bytes; send one sample a file", reason="FILE_TOO_LARGE"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", reason="FILE_UNREADABLE") from None
+    if not data:
+        raise InvalidInput(f"{path} is empty", reason="FILE_EMPTY")
+    return data
+
+
+def _with_field(error: common_pb2.ItemError) -> str:
+    return f"{error.message} [{error.field}]" if error.field else error.message

@@ -1,0 +1,52 @@
+"""All modalities' extractors behind the one interface that the server is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from enrollment.extract.extraction import ModalityExtractor
+from enrollment.images import ImageLimits, decode_image
+from matcher.errors import ModalityUnavailable
+from matcher.positions import Modality, Position
+from matcher.service.extraction import ExtractedSample, ExtractorStatus
+
+
+class Extractors:
+    """A TemplateExtractor: decodes, and hands the image to the extractor of the position's modality.
+
+    Args:
+        extractors: at most one a modality.
+        missing: for a modality without one, why it is missing and what to do.
+        limits: bytes and pixels of one image.
+    """
+
+    def __init__(
+        self,
+        extractors: Iterable[ModalityExtractor],
+        missing: Mapping[Modality, str] | None = None,
+        limits: ImageLimits | None = None,
+    ) -> None:
+        self._extractors = {e.modality: e for e in extractors}
+        self._missing = dict(missing or {})
+        self._limits = limits or ImageLimits()
+
+    def extract(self, position: Position, data: bytes, media_type: str, ppi: float | None) -> ExtractedSample:
+        """See TemplateExtractor."""
+        extractor = self._extractors.get(position.modality)
+        if extractor is None:
+            raise ModalityUnavailable(self._why_missing(position.modality), field="image")
+        image = decode_image(data, media_type=media_type, ppi=ppi, limits=self._limits)
+        extraction = extractor.extract(image)
+        return ExtractedSample(extraction.template, extraction.quality, extraction.advice, image.media_type)
+
+    def status(self) -> Sequence[ExtractorStatus]:
+        """See TemplateExtractor."""
+        return [
+            ExtractorStatus(m, self._extractors[m].algorithm, "")
+            if m in self._extractors
+            else ExtractorStatus(m, "", self._why_missing(m))
+            for m in Modality
+        ]
+
+    def _why_missing(self, modality: Modality) -> str:
+        return self._missing.get(modality) or f"this server extracts no {modality} images"

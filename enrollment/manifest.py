@@ -1,0 +1,116 @@
+"""Manifests: CSV files that list samples, one a row.
+
+Columns: ``path`` (relative to the manifest), ``subject_id``, ``modality``, ``position``, ``encounter``, ``ppi`` (may be
+empty); ``width`` and ``height`` are ignored, every other column goes into the encounter's context. The rows of one
+subject and encounter are one encounter, wherever they stand.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from matcher.errors import InvalidInput
+from matcher.positions import Position
+
+REQUIRED = ("path", "subject_id", "modality")
+_KNOWN = {*REQUIRED, "position", "encounter", "ppi", "width", "height"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifestSample:
+    """One row.
+
+    Attributes:
+        line: of the manifest, the header being 1.
+        ppi: pixels per inch; None where the manifest does not say.
+    """
+
+    line: int
+    path: Path
+    position: Position
+    ppi: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifestEncounter:
+    """The rows of one subject and encounter."""
+
+    subject_id: str
+    encounter_id: str
+    samples: tuple[ManifestSample, ...]
+    context: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be used, and why."""
+
+    line: int
+    subject_id: str
+    path: str
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a manifest lists, in the order of first appearance."""
+
+    encounters: tuple[ManifestEncounter, ...]
+    bad_rows: tuple[BadRow, ...]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads a manifest; rows that cannot be used are listed, not raised.
+
+    Raises:
+        InvalidInput (MANIFEST_INVALID): no such file, not CSV, or a required column is missing.
+    """
+    groups: dict[tuple[str, str], list[ManifestSample]] = {}
+    contexts: dict[tuple[str, str], dict[str, str]] = {}
+    bad: list[BadRow] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [c for c in REQUIRED if c not in (reader.fieldnames or [])]
+            if missing:
+                raise InvalidInput(
+                    f"the manifest {path} has no column {', '.join(missing)}; its first line must name the columns "
+                    "path,subject_id,modality,position,encounter,ppi",
+                    reason="MANIFEST_INVALID",
+                )
+            extra = [c for c in reader.fieldnames or [] if c not in _KNOWN]
+            for row in reader:
+                text = {k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
+                try:
+                    key, sample = _parse(text, reader.line_num, path.parent)
+                except InvalidInput as error:
+                    bad.append(BadRow(reader.line_num, text["subject_id"], text["path"], error.reason, error.message))
+                    continue
+                groups.setdefault(key, []).append(sample)
+                context = contexts.setdefault(key, {})
+                context.update({c: text[c] for c in extra if text[c] and c not in context})
+    except OSError as error:
+        raise InvalidInput(f"the manifest {path} cannot be read: {error}", reason="MANIFEST_INVALID") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the manifest {path} is no CSV file: {error}", reason="MANIFEST_INVALID") from None
+    encounters = tuple(ManifestEncounter(s, e, tuple(rows), contexts[s, e]) for (s, e), rows in groups.items())
+    return Manifest(encounters, tuple(bad))
+
+
+def _parse(row: Mapping[str, str], line: int, folder: Path) -> tuple[tuple[str, str], ManifestSample]:
+    for column in REQUIRED:
+        if not row[column]:
+            raise InvalidInput(f"{column} is empty", reason="ROW_INCOMPLETE")
+    position = Position.parse(row.get("position", ""), row["modality"])
+    ppi: float | None = None
+    if row.get("ppi"):
+        try:
+            ppi = float(row["ppi"])
+        except ValueError:
+            raise InvalidInput(f"ppi {row['ppi']!r} is no number", reason="PPI_INVALID") from None
+    key = (row["subject_id"], row.get("encounter", "") or "1")
+    return key, ManifestSample(line, folder / row["path"], position, ppi)

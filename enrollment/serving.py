@@ -1,0 +1,101 @@
+"""Starts a server from settings: reads files, loads extractors, wires them into ``matcher``."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from pathlib import Path
+
+from enrollment.extract.extraction import ModalityExtractor
+from enrollment.extract.extractors import Extractors
+from enrollment.extract.face import load_face_extractor
+from enrollment.extract.finger import FingerExtractor
+from enrollment.extract.iris import IrisExtractor
+from enrollment.settings import Settings
+from matcher.calibration import Calibrations
+from matcher.decision import DecisionParameters
+from matcher.errors import InvalidInput, ModalityUnavailable, PreconditionFailed
+from matcher.positions import Modality
+from matcher.service.server import AmbisServer, ServerOptions, Tls
+
+log = logging.getLogger(__name__)
+
+
+def start_server(settings: Settings) -> AmbisServer:
+    """Starts the server that the settings describe.
+
+    Raises:
+        InvalidInput: settings that contradict each other.
+        PreconditionFailed, StorageFailure: see AmbisServer.
+    """
+    if settings.calibrations is not None and not settings.calibrations.is_dir():
+        raise InvalidInput(f"calibrations names {settings.calibrations}, which is no folder", reason="SETTINGS_INVALID")
+    return AmbisServer(
+        settings.data,
+        load_extractors(settings),
+        Calibrations.load(settings.calibrations),
+        DecisionParameters(settings.target_fpir, settings.review_fpir, settings.target_fmr, settings.review_fmr),
+        ServerOptions(
+            host=settings.host,
+            port=settings.port,
+            tls=_tls(settings),
+            extraction_workers=settings.extraction_workers,
+            shards=settings.shards,
+            keep_samples=settings.keep_samples,
+        ),
+    )
+
+
+def load_extractors(settings: Settings) -> Extractors:
+    """The extractors of all modalities that can run here, and reasons for those that cannot."""
+    extractors: list[ModalityExtractor] = [FingerExtractor(), IrisExtractor()]
+    missing: dict[Modality, str] = {}
+    if settings.face_pack == "none":
+        missing[Modality.FACE] = "faces are switched off by the setting face_pack = 'none'"
+    elif settings.face_pack != "compact" and not settings.face_pack_licence_accepted:
+        raise PreconditionFailed(
+            f"face_pack names {settings.face_pack}. InsightFace packs are licensed for non-commercial research only: "
+            "if you hold a licence for it, set face_pack_licence_accepted = true (AMBIS_FACE_PACK_LICENCE_ACCEPTED=1)",
+            reason="LICENCE_NOT_ACCEPTED",
+        )
+    else:
+        try:
+            pack = None if settings.face_pack == "compact" else Path(settings.face_pack)
+            extractors.append(load_face_extractor(pack))
+        except ModalityUnavailable as unavailable:
+            log.warning("no faces: %s", unavailable.message)
+            missing[Modality.FACE] = unavailable.message
+    return Extractors(extractors, missing)
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if settings.tls_certificate is None and settings.tls_key is None:
+        if settings.tls_client_ca is not None:
+            raise InvalidInput("tls_client_ca needs tls_certificate and tls_key", reason="SETTINGS_INVALID")
+        if not settings.insecure and not _is_loopback(settings.host):
+            raise PreconditionFailed(
+                f"host is {settings.host}: templates and images would cross the network in plain text, and anybody "
+                "could delete subjects. Set tls_certificate, tls_key and tls_client_ca, or insecure = true where "
+                "something else protects the connection",
+                reason="TLS_REQUIRED",
+            )
+        return None
+    if settings.tls_certificate is None or settings.tls_key is None:
+        raise InvalidInput("tls_certificate and tls_key go together", reason="SETTINGS_INVALID")
+    try:
+        return Tls(
+            settings.tls_certificate.read_bytes(),
+            settings.tls_key.read_bytes(),
+            settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None,
+        )
+    except OSError as error:
+        raise InvalidInput(f"a TLS file cannot be read: {error}", reason="SETTINGS_INVALID") from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,91 @@
+"""Settings from ``ambis.toml`` and ``AMBIS_*`` environment variables; the environment wins.
+
+The file is ``ambis.toml`` in the working folder, or the one that ``AMBIS_CONFIG`` names.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from matcher.errors import InvalidInput
+
+
+class Settings(BaseSettings):
+    """Everything that an operator may set; names in the file are these, in the environment ``AMBIS_`` + upper case."""
+
+    model_config = SettingsConfigDict(env_prefix="AMBIS_", extra="forbid", env_ignore_empty=True)
+
+    # Server
+    data: Path = Field(Path("data"), description="data folder of the server")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    tls_certificate: Path | None = Field(None, description="PEM certificate of the server")
+    tls_key: Path | None = Field(None, description="PEM key of the server")
+    tls_client_ca: Path | None = Field(None, description="PEM authority of client certificates; then they are required")
+    insecure: bool = Field(False, description="allow plain text on an address other than loopback")
+    keep_samples: bool = Field(True, description="keep images beside their templates")
+    shards: int = Field(1, ge=1, le=64, description="galleries searched side by side")
+    extraction_workers: int = Field(
+        default_factory=lambda: max(1, len(os.sched_getaffinity(0))),
+        ge=1,
+        le=256,
+        description="images at the same time",
+    )
+    calibrations: Path | None = Field(None, description="folder of the deployment's own calibration artefacts (*.json)")
+    face_pack: str = Field("compact", description="'compact', 'none', or the folder of an InsightFace pack")
+    face_pack_licence_accepted: bool = Field(
+        False, description="the operator holds a licence for the InsightFace pack that face_pack names"
+    )
+    target_fpir: float = Field(0.01, ge=1e-6, le=0.5, description="false positive identification rate of a HIT")
+    review_fpir: float = Field(0.1, ge=1e-6, le=0.5, description="the same of a REVIEW")
+    target_fmr: float = Field(1e-4, ge=1e-9, le=0.5, description="false match rate of a HIT in verification")
+    review_fmr: float = Field(1e-3, ge=1e-9, le=0.5, description="the same of a REVIEW")
+
+    # Client
+    server: str = Field("127.0.0.1:50051", description="host:port of the server that client commands talk to")
+    tls_ca: Path | None = Field(None, description="PEM authority of the server's certificate; then TLS is used")
+    tls_client_certificate: Path | None = Field(None, description="PEM certificate of this client")
+    tls_client_key: Path | None = Field(None, description="PEM key of this client")
+    timeout: float = Field(60.0, gt=0, le=3600, description="seconds that one call may take")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+
+def config_file() -> Path:
+    """The settings file; it need not exist unless AMBIS_CONFIG names it."""
+    return Path(os.environ.get("AMBIS_CONFIG") or "ambis.toml")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Reads the settings; overrides that are None are left out.
+
+    Raises:
+        InvalidInput (SETTINGS_INVALID): which setting is wrong and why.
+    """
+    named = os.environ.get("AMBIS_CONFIG")
+    if named and not Path(named).is_file():
+        raise InvalidInput(f"AMBIS_CONFIG names {named}, which is no file", reason="SETTINGS_INVALID")
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvalidInput(
+            f"settings are wrong ({lines}); see {config_file()} and AMBIS_* in the environment",
+            reason="SETTINGS_INVALID",
+        ) from None
+    except ValueError as error:
+        raise InvalidInput(f"{config_file()} cannot be read: {error}", reason="SETTINGS_INVALID") from None

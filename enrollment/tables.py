@@ -1,0 +1,189 @@
+"""What people read: verdicts, candidate tables, subjects and status, for an 80-column terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2, status_service_pb2
+from matcher.decision import Verdict
+from matcher.positions import Position
+
+_STYLES = {
+    Verdict.HIT: "bold white on red",
+    Verdict.REVIEW: "bold black on yellow",
+    Verdict.NO_HIT: "bold white on green",
+}
+
+
+def verdict_label(number: int) -> str:
+    """HIT, REVIEW or NO HIT."""
+    return Verdict(number).label
+
+
+def position_label(number: int) -> str:
+    """The position's lower-case name."""
+    return Position(number).label
+
+
+def verdict_text(number: int) -> Text:
+    """The verdict as it stands out."""
+    return Text(f" {verdict_label(number)} ", _STYLES[Verdict(number)])
+
+
+def identification(result: identification_service_pb2.IdentifyResult) -> RenderableType:
+    """The verdict, why, and the candidates."""
+    return _answer(
+        result.verdict,
+        result.explanation,
+        result.candidates,
+        f"{result.gallery_size:,} people searched; HIT from {result.hit_threshold:.1f}, REVIEW from "
+        f"{result.review_threshold:.1f} (scores are -10 log10 of the false match rate)",
+        result.samples,
+    )
+
+
+def verification(response: identification_service_pb2.VerifyResponse) -> RenderableType:
+    """The verdict of a 1:1 comparison."""
+    return _answer(
+        response.verdict,
+        response.explanation,
+        [response.candidate],
+        f"HIT from {response.hit_threshold:.1f}, REVIEW from {response.review_threshold:.1f} "
+        "(scores are -10 log10 of the false match rate)",
+        response.samples,
+    )
+
+
+def _answer(
+    verdict: int,
+    explanation: str,
+    candidates: Iterable[identification_service_pb2.Candidate],
+    caption: str,
+    samples: Iterable[common_pb2.SampleReport],
+) -> RenderableType:
+    grid = Table.grid(padding=(0, 0, 1, 0))
+    headline = Table.grid(padding=(0, 2))
+    headline.add_row(verdict_text(verdict), Text(explanation))
+    grid.add_row(headline)
+    listed = list(candidates)
+    if listed:
+        grid.add_row(candidate_table(listed))
+    grid.add_row(Text(caption, "dim"))
+    for line in sample_lines(samples):
+        grid.add_row(line)
+    return Panel(grid, expand=False)
+
+
+def candidate_table(candidates: Iterable[identification_service_pb2.Candidate]) -> Table:
+    """One row a candidate."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("Subject", overflow="fold")
+    table.add_column("Score", justify="right")
+    table.add_column("Verdict", no_wrap=True)
+    table.add_column("Evidence", overflow="fold")
+    for candidate in candidates:
+        evidence = ", ".join(f"{position_label(e.reference_position)} {e.score:.1f}" for e in candidate.evidence)
+        table.add_row(
+            str(candidate.rank),
+            candidate.subject_id,
+            f"{candidate.score:.1f}",
+            Text(verdict_label(candidate.verdict), _STYLES[Verdict(candidate.verdict)]),
+            evidence,
+        )
+    return table
+
+
+def sample_lines(samples: Iterable[common_pb2.SampleReport]) -> list[Text]:
+    """Quality and advice of every sample."""
+    lines = []
+    for sample in samples:
+        line = Text(f"{position_label(sample.position) if sample.position else 'sample'}: ")
+        if not sample.used:
+            line.append(f"not used: {sample.error.message}", "red")
+        elif sample.HasField("quality"):
+            line.append(f"quality {sample.quality}/100")
+        else:
+            line.append("template")
+        if sample.advice:
+            line.append(f"; {'; '.join(sample.advice)}", "yellow")
+        lines.append(line)
+    return lines
+
+
+def enrolment(result: enrollment_service_pb2.EnrollResult) -> RenderableType:
+    """What was put on record."""
+    head = "was on record already" if result.replayed else "is on record"
+    grid = Table.grid()
+    grid.add_row(Text(f"{result.subject_id} {head} (encounter {result.encounter_id}, change {result.lsn})", "bold"))
+    for line in sample_lines(result.samples):
+        grid.add_row(line)
+    return grid
+
+
+def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
+    """A subject with its encounters."""
+    table = Table(
+        title=f"Subject {record.subject_id}, since {_time(record.created_at.ToDatetime())}", title_justify="left"
+    )
+    for name in ("Encounter", "Type", "Galleries", "When", "Samples"):
+        table.add_column(name, overflow="fold")
+    for encounter in record.encounters:
+        samples = "\n".join(
+            position_label(s.position) + (f" q{s.quality}" if s.HasField("quality") else "") for s in encounter.samples
+        )
+        table.add_row(
+            encounter.encounter_id,
+            encounter.encounter_type,
+            ", ".join(encounter.galleries),
+            _time(encounter.created_at.ToDatetime()),
+            samples,
+        )
+    return table
+
+
+def status(report: status_service_pb2.GetStatusResponse) -> RenderableType:
+    """What the server is and holds."""
+    grid = Table.grid(padding=(0, 0, 1, 0))
+    behind = report.lsn - report.searchable_lsn
+    current = "searches see every change" if behind <= 0 else f"searches are {behind} changes behind"
+    grid.add_row(
+        Text(
+            f"AMBIS {report.version}: {report.subjects:,} subjects, {report.encounters:,} encounters; change "
+            f"{report.lsn:,}, {current}"
+        )
+    )
+    modalities = Table(show_edge=False, pad_edge=False)
+    for name in ("Modality", "References", "Images", "Algorithm", "Trusted to"):
+        modalities.add_column(name, overflow="fold")
+    for m in report.modalities:
+        modalities.add_row(
+            m.modality,
+            f"{m.references:,}",
+            "ready" if m.extraction_ready else f"no: {m.detail}",
+            m.algorithm,
+            f"{m.calibration_trusted_to:.1f}" if m.calibration_trusted_to else "-",
+        )
+    grid.add_row(modalities)
+    if report.galleries:
+        galleries = Table(show_edge=False, pad_edge=False)
+        for name in ("Gallery", "Subjects", "Encounters"):
+            galleries.add_column(name, overflow="fold")
+        for g in report.galleries:
+            galleries.add_row(g.gallery, f"{g.subjects:,}", f"{g.encounters:,}")
+        grid.add_row(galleries)
+    return grid
+
+
+def show(renderable: RenderableType, console: Console | None = None) -> None:
+    """Prints to the terminal."""
+    (console or Console()).print(renderable)
+
+
+def _time(moment: object) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}Z"
