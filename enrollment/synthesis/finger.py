@@ -3,15 +3,10 @@
 Sources:
     [SFinGe] R. Cappelli, D. Maio, D. Maltoni, "Synthetic fingerprint-image generation", ICPR 2000, and "Synthetic
         fingerprint-database generation", ICPR 2002; Handbook of Fingerprint Recognition, chapter 6.
-    [SM] B. G. Sherlock, D. M. Monro, "A model for interpreting fingerprint topology", Pattern Recognition 26(7), 1993.
-    [VG] P. R. Vizcaya, L. A. Gerhardt, "A nonlinear orientation model for global description of fingerprints",
-        Pattern Recognition 29(7), 1996.
     [CMM] R. Cappelli, D. Maio, D. Maltoni, "Modelling plastic distortion in fingerprint images", ICAPR 2001.
-    [W] C. L. Wilson et al., "Massively parallel neural network fingerprint classification system", NISTIR 4880, 1992
-        (the natural frequencies of the pattern classes).
 
-A *master print* is what the skin of one finger looks like: an orientation field, a map of ridge periods, and ridges
-that grow under Gabor filters until they meet. Minutiae are not placed: they arise where growing ridges collide and
+A *master print* is what the skin of one finger looks like: an orientation field (``finger_flow``), a map of ridge
+periods, and ridges that grow under Gabor filters until they meet. Minutiae are not placed: they arise where growing ridges collide and
 where ridges diverge. An *impression* is one capture of it: displacement, rotation, plastic distortion, an area of
 contact, pressure, dryness, scratches, pores, noise and a background.
 
@@ -22,7 +17,6 @@ bits of sums may differ.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import functools
 
 import cv2
@@ -30,19 +24,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from enrollment.synthesis.finger_flow import Pattern, RidgeFlow, natural_pattern, ramp
+
+__all__ = ["FingerSynthesisParameters", "MasterPrint", "Pattern", "master_print", "synthesise_finger"]
+
 _PURPOSE_IDENTITY = 0xF1
 _PURPOSE_IMPRESSION = 0xF2
-
-
-class Pattern(enum.StrEnum):
-    """Pattern class of a finger (Henry); left and right as they appear in the image."""
-
-    ARCH = "arch"
-    TENTED_ARCH = "tented_arch"
-    LEFT_LOOP = "left_loop"
-    RIGHT_LOOP = "right_loop"
-    WHORL = "whorl"
-    TWIN_LOOP = "twin_loop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +38,13 @@ class FingerSynthesisParameters:
 
     Master print.
         canvas: height and width of the master print.
-        pattern_shares: natural frequencies [W]; a tenth of the whorls are taken as twin loops.
         period, period_identity_sd, period_local_sd: mean ridge period 9 px (0.46 mm, [SFinGe]), its deviation between
             fingers and the relative deviation within a finger.
         period_cap: relative growth of the period above the uppermost loop and below the lowest delta ([SFinGe]).
-        layout_spread: factor on the deviations of the places of loops and deltas; by eye.
-        correction_sd: radians; deviation of the knots of the piecewise linear correction [VG].
-        parallel: mean and deviation of the correction [VG] that makes the ridges within a loop run side by side.
         meander: radians; deviation of smooth noise on the orientation, so that no two fingers of a class flow alike.
-        dome, dome_sd: radians; how far the ridges at 170 px from the middle line are turned towards the fingertip's
-            outline, and its deviation between fingers; by eye, against real prints.
         orientations, periods: steps of the filter bank, over half a turn and over 6.5 to 12.5 px.
         sigma_per_period: envelope of the Gabor filter: sqrt(9 / (8 ln 1000)), so that three ridges carry it [SFinGe].
-        radius_per_period: half width of the filter, where the envelope has fallen below 1 %.
+        radius_per_period: half width of the filter, where the envelope has fallen to about 1 %.
         gain, iterations, seed_spacing: growth, from one seed somewhere in each square of that side; set by eye and by
             count, so that a print holds 30 to 60 minutiae.
     Impression (all deviations and ranges: by eye, against real live-scan prints, and so that comparison scores resemble
@@ -83,24 +64,11 @@ class FingerSynthesisParameters:
     """
 
     canvas: tuple[int, int] = (544, 448)
-    pattern_shares: tuple[tuple[Pattern, float], ...] = (
-        (Pattern.ARCH, 0.037),
-        (Pattern.TENTED_ARCH, 0.029),
-        (Pattern.LEFT_LOOP, 0.338),
-        (Pattern.RIGHT_LOOP, 0.317),
-        (Pattern.WHORL, 0.251),
-        (Pattern.TWIN_LOOP, 0.028),
-    )
     period: float = 9.0
     period_identity_sd: float = 0.35
     period_local_sd: float = 0.09
     period_cap: float = 0.12
-    layout_spread: float = 1.6
-    correction_sd: float = 0.17
-    parallel: tuple[float, float] = (0.35, 0.1)
     meander: float = 0.11
-    dome: float = 0.4
-    dome_sd: float = 0.08
     orientations: int = 36
     periods: int = 9
     period_range: tuple[float, float] = (6.5, 12.5)
@@ -182,115 +150,40 @@ def master_print(identity_seed: int, pattern: Pattern | None = None) -> MasterPr
     rng = np.random.default_rng((_PURPOSE_IDENTITY, identity_seed))
     drawn = natural_pattern(rng)
     pattern = pattern or drawn
-    loops, deltas = _singularities(pattern, rng)
-    orientation = _orientation_field(pattern, loops, deltas, rng)
-    ridges = _grow(orientation, _period_map(loops, deltas, rng), rng)
+    flow = RidgeFlow.draw(pattern, rng)
+    orientation = _orientation_field(flow, rng)
+    ridges = _grow(orientation, _period_map(flow, rng), rng)
     pores = _pores(ridges, rng)
     for array in (ridges, orientation, pores):
         array.setflags(write=False)
     return MasterPrint(pattern, ridges, orientation, pores)
 
 
-def natural_pattern(rng: np.random.Generator) -> Pattern:
-    """Draws a pattern class by its natural frequency."""
-    shares = np.array([share for _, share in _P.pattern_shares])
-    return _P.pattern_shares[int(rng.choice(len(shares), p=shares / shares.sum()))][0]
-
-
 # --- orientation and period -------------------------------------------------------------------------------------------
 
 
-def _singularities(pattern: Pattern, rng: np.random.Generator) -> tuple[list[complex], list[complex]]:
-    """Loops and deltas as complex numbers, from the centre of the canvas, y upwards."""
-
-    def at(x: float, y: float, spread: float) -> complex:
-        dx, dy = rng.normal(0.0, spread, 2) * _P.layout_spread
-        return complex(x + dx, y + dy)
-
-    if pattern is Pattern.ARCH:
-        return [], []
-    if pattern is Pattern.TENTED_ARCH:
-        loop = at(0, -5, 8)
-        return [loop], [loop + complex(rng.normal(0, 4), -rng.uniform(45, 80))]
-    if pattern in (Pattern.LEFT_LOOP, Pattern.RIGHT_LOOP):
-        # The delta of a right loop, whose ridges leave to the right, lies to the left.
-        side = 1.0 if pattern is Pattern.LEFT_LOOP else -1.0
-        return [at(-4 * side, 25, 10)], [at(88 * side, -98, 14)]
-    left, right = at(-112, -104, 14), at(112, -104, 14)
-    if pattern is Pattern.WHORL:
-        centre = at(0, 15, 10)
-        half = complex(rng.normal(0, 5), rng.uniform(8, 30))
-        return [centre + half, centre - half], [left, right]
-    centre = at(0, 5, 8)
-    half = complex(rng.choice([-1.0, 1.0]) * rng.uniform(18, 30), rng.uniform(26, 40))
-    return [centre + half, centre - half], [left, right]
-
-
-def _orientation_field(
-    pattern: Pattern, loops: list[complex], deltas: list[complex], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """The zero-pole model [SM] with the piecewise linear correction [VG]; radians, 0 to pi, y upwards."""
+def _orientation_field(flow: RidgeFlow, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Ridge orientation everywhere on the canvas, radians, 0 to pi, y upwards."""
     height, width = _P.canvas
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
-    x -= (width - 1) / 2
-    y = (height - 1) / 2 - y
-    if pattern is Pattern.ARCH:
-        # [SFinGe]: arches have no singularity; a sine whose steepness is greatest at mid-height.
-        steep = rng.uniform(0.8, 1.3) * np.exp(-(((y + rng.normal(20, 10)) / rng.uniform(95, 130)) ** 2))
-        across = x - rng.normal(0, 8)
-        angle = -np.arctan(steep * np.sin(np.clip(across / 170, -1, 1) * np.pi))
-    else:
-        z = x + 1j * y
-        angle = np.zeros(_P.canvas)
-        for points, sign in ((loops, 0.5), (deltas, -0.5)):
-            for point in points:
-                parallel = rng.normal(*_P.parallel) if sign > 0 else 0.0
-                angle += sign * _corrected(np.angle(z - point), _opening(point, loops, deltas), parallel, rng)
-    # Above the deltas the ridges of real fingers bow along the fingertip, which zeros and poles alone leave too flat.
-    dome = max(rng.normal(_P.dome, _P.dome_sd), 0.1)
-    angle -= dome * np.clip(x / 170, -1.2, 1.2) * _ramp((y + 110) / 200)
+    angle = flow.angle(x - (width - 1) / 2, (height - 1) / 2 - y)
     angle += _P.meander * _smooth_noise(_P.canvas, 40.0, rng)
     doubled = np.stack([np.cos(2 * angle), np.sin(2 * angle)], axis=-1)
     # Smoothing takes the kinks of the piecewise linear correction off.
-    doubled = cv2.GaussianBlur(doubled, (0, 0), 5.0)
-    return np.mod(np.arctan2(doubled[..., 1], doubled[..., 0]) / 2, np.pi).astype(np.float32)
+    doubled = np.asarray(cv2.GaussianBlur(doubled, (0, 0), 5.0), np.float64)
+    return np.asarray(np.mod(np.arctan2(doubled[..., 1], doubled[..., 0]) / 2, np.pi), np.float32)
 
 
-def _opening(point: complex, loops: list[complex], deltas: list[complex]) -> float:
-    """The direction, radians, in which a loop opens: of its own field lines [SM], or, in a whorl, of the other loop."""
-    others = [p for p in loops if p != point]
-    if others:
-        return float(np.angle(others[0] - point))
-    return float(-np.pi / 2 - np.angle((deltas[0] - point) * 1j))
-
-
-def _corrected(
-    angle: NDArray[np.float64], opening: float, parallel: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """The angle about a singularity, bent at eight knots [VG]; monotone and closed, so that its index stays.
-
-    ``parallel`` turns the ridges on the open side of a loop towards its opening, where zeros alone make a fan of them.
-    """
-    knots = np.linspace(-np.pi, np.pi, 9)
-    offsets = np.clip(rng.normal(0.0, _P.correction_sd, 8), -0.3, 0.3)
-    offsets -= parallel * np.sin(knots[:-1] - opening)
-    return np.asarray(np.interp(angle, knots, knots + np.append(offsets, offsets[0])))
-
-
-def _period_map(loops: list[complex], deltas: list[complex], rng: np.random.Generator) -> NDArray[np.float32]:
+def _period_map(flow: RidgeFlow, rng: np.random.Generator) -> NDArray[np.float32]:
     """Ridge period in pixels, float32[canvas]."""
     height = _P.canvas[0]
     y = (height - 1) / 2 - np.arange(height, dtype=np.float64)[:, None]
     mean = rng.normal(_P.period, _P.period_identity_sd)
-    top = max((p.imag for p in loops), default=40.0)
-    bottom = min((p.imag for p in deltas), default=-100.0)
-    cap = _P.period_cap * (_ramp((y - top) / 120) * 0.5 + _ramp((bottom - y) / 80))
+    top = max((p.imag for p in flow.loops), default=40.0)
+    bottom = min((p.imag for p in flow.deltas), default=-100.0)
+    cap = _P.period_cap * (ramp((y - top) / 120) * 0.5 + ramp((bottom - y) / 80))
     local = 1.0 + cap + _P.period_local_sd * _smooth_noise(_P.canvas, 45.0, rng)
     return np.clip(mean * local, *_P.period_range).astype(np.float32)
-
-
-def _ramp(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 * (1 - np.cos(np.pi * np.clip(value, 0, 1)))
 
 
 def _smooth_noise(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -385,7 +278,7 @@ def _grow(
         for column in np.arange(_P.seed_spacing / 2, width, _P.seed_spacing):
             r, c = np.array([row, column]) + rng.uniform(-_P.seed_spacing / 2, _P.seed_spacing / 2, 2)
             image[int(np.clip(r, 0, height - 1)) + pad, int(np.clip(c, 0, width - 1)) + pad] = 1.0
-    image = cv2.dilate(image, np.ones((3, 3), np.uint8))
+    image = np.asarray(cv2.dilate(image, np.ones((3, 3), np.uint8)), np.float32)
     image[pad : pad + height, pad : pad + width][~inside] = 0
     other = np.zeros_like(image)
     reach = np.ones((2 * pad + 1, 2 * pad + 1), np.uint8)

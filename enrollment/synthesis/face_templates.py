@@ -1,0 +1,125 @@
+"""Synthetic face embeddings in bulk, for benchmarks and load; never for quoting accuracy.
+
+Embeddings of a real network do not fill their space evenly: their covariance has a decaying spectrum, in no particular
+direction of the axes, and people who look alike (age, sex, origin) lie somewhat together. Both are imitated here, so
+that shortlists, quantisation and ties behave as on real galleries: cosines of different people have a deviation of
+about 0.07 and a longer upper tail than random unit vectors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matcher.face.comparison import COMPACT_ALGORITHM
+from matcher.templates import FaceTemplate
+
+_PURPOSE_MODEL = 0xFA
+_PURPOSE_IDENTITY = 0xFB
+_PURPOSE_CAPTURE = 0xFC
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceVectorParameters:
+    """Constants of the embeddings, chosen so that cosines of different people have a deviation of 0.06 to 0.09.
+
+    Attributes:
+        decay: the spectrum falls as exp(-k / decay); 2 x decay is about the effective dimension, and the deviation of
+            cosines about one over its root.
+        groups: people come from this many groups.
+        group_share: part of an embedding's squared length that its group has in common.
+        capture_sd: deviation of the cosine of two captures about its mean.
+        block: rows made at a time.
+    """
+
+    decay: float = 110.0
+    groups: int = 64
+    group_share: float = 0.04
+    capture_sd: float = 0.08
+    block: int = 32768
+
+
+_P = FaceVectorParameters()
+
+
+def bulk_face_vectors(count: int, seed: int, *, dimension: int = 512) -> NDArray[np.float32]:
+    """Embeddings of ``count`` different synthetic people: float32[count, dimension], rows of unit length.
+
+    Args:
+        count: how many, >= 0. The rows need count x dimension x 4 bytes, and little more is used on the way.
+        seed: >= 0.
+        dimension: 64 to 4096.
+    """
+    result = np.empty((count, dimension), np.float32)
+    groups = _groups(dimension)
+    for number, start in enumerate(range(0, count, _P.block)):
+        rng = np.random.default_rng((_PURPOSE_IDENTITY, seed, number))
+        rows = result[start : start + _P.block]
+        member = rng.integers(0, _P.groups, _P.block)[: len(rows)]
+        _draw(rng, rows)
+        rows *= np.float32(np.sqrt(1 - _P.group_share))
+        rows += groups[member]
+        _normalise(rows)
+    return result
+
+
+def vary(vectors: NDArray[np.float32], seed: int, *, cosine: float = 0.7) -> NDArray[np.float32]:
+    """A second capture of each person: float32[n, dimension], rows of unit length.
+
+    Args:
+        vectors: float32[n, dimension], rows of unit length.
+        seed: the capture, >= 0.
+        cosine: mean cosine of a row with its original, -1 to 1; single ones deviate from it by 0.08 or so.
+    """
+    result = np.empty_like(vectors)
+    for number, start in enumerate(range(0, len(vectors), _P.block)):
+        rng = np.random.default_rng((_PURPOSE_CAPTURE, seed, number))
+        original, rows = vectors[start : start + _P.block], result[start : start + _P.block]
+        _draw(rng, rows)
+        rows -= np.einsum("ij,ij->i", rows, original)[:, None] * original
+        _normalise(rows)
+        near = np.clip(rng.normal(cosine, _P.capture_sd, len(rows)), -1.0, 1.0).astype(np.float32)[:, None]
+        rows *= np.sqrt(1 - near**2)
+        rows += near * original
+        _normalise(rows)
+    return result
+
+
+def bulk_face_templates(
+    count: int, seed: int, *, dimension: int = 512, algorithm: str = COMPACT_ALGORITHM
+) -> list[FaceTemplate]:
+    """``bulk_face_vectors`` as templates that carry the algorithm id given."""
+    return [FaceTemplate(algorithm, 1, row) for row in bulk_face_vectors(count, seed, dimension=dimension)]
+
+
+@functools.lru_cache(maxsize=4)
+def _mixing(dimension: int) -> NDArray[np.float32]:
+    """float32[dimension, dimension]: white noise times this has the spectrum, and about unit length.
+
+    It belongs to the imagined network, so it is the same for every seed.
+    """
+    rng = np.random.default_rng((_PURPOSE_MODEL, dimension))
+    rotation = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
+    spectrum = np.exp(-np.arange(dimension) / _P.decay)
+    return np.asarray(np.sqrt(spectrum / spectrum.sum())[:, None] * rotation, np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _groups(dimension: int) -> NDArray[np.float32]:
+    """float32[groups, dimension]: what the members of each group have in common, of the same network."""
+    rng = np.random.default_rng((_PURPOSE_MODEL, dimension, _P.groups))
+    centres = rng.standard_normal((_P.groups, dimension)).astype(np.float32) @ _mixing(dimension)
+    _normalise(centres)
+    return np.asarray(np.sqrt(_P.group_share) * centres, np.float32)
+
+
+def _draw(rng: np.random.Generator, rows: NDArray[np.float32]) -> None:
+    """Fills the rows with noise of the network's covariance."""
+    np.matmul(rng.standard_normal(rows.shape, np.float32), _mixing(rows.shape[1]), out=rows)
+
+
+def _normalise(rows: NDArray[np.float32]) -> None:
+    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]

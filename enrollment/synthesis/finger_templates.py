@@ -1,0 +1,157 @@
+"""Synthetic minutiae sets in bulk, for benchmarks and load; never for quoting accuracy.
+
+No image is made: positions are thrown at random with a minimum distance, directions follow the ridge flow of a finger
+of a random pattern class (``finger_flow``). ``vary`` makes a second impression of the same finger.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enrollment.synthesis.finger_flow import RidgeFlow, natural_pattern
+from matcher.finger.parameters import FINGER_ALGORITHM
+from matcher.templates import FingerTemplate
+
+_PURPOSE_IDENTITY = 0xF3
+_PURPOSE_IMPRESSION = 0xF4
+
+
+@dataclasses.dataclass(frozen=True)
+class FingerTemplateParameters:
+    """Constants of bulk minutiae. Lengths are pixels at 500 ppi, angles radians.
+
+    The mean count is that of LEADER on live-scan prints (37 to 41); the rest is chosen to resemble prints, not fitted.
+
+    Attributes:
+        size: height and width of the image that the template stands for.
+        semi_axes: vertical and horizontal half width of the contact, an ellipse about the image's middle.
+        count, count_sd, count_range: minutiae a finger.
+        spacing: least distance of two minutiae, a ridge period.
+        angle_sd: deviation of a minutia's direction from the ridge flow.
+        polarity_flip: share of minutiae whose polarity differs from their neighbourhood's.
+        rotation, shift: of an impression: largest rotation, deviation of the displacement.
+        stretch: root mean square of the elastic displacement.
+        drop: range of the share of minutiae that are not found again; spurious: mean share of new ones.
+        impression_angle_sd: deviation of directions between impressions.
+    """
+
+    size: tuple[int, int] = (480, 400)
+    semi_axes: tuple[float, float] = (195.0, 150.0)
+    count: float = 40.0
+    count_sd: float = 8.0
+    count_range: tuple[int, int] = (25, 60)
+    spacing: float = 9.0
+    angle_sd: float = 0.1
+    polarity_flip: float = 0.3
+    rotation: float = np.pi / 12
+    shift: float = 14.0
+    stretch: float = 2.5
+    drop: tuple[float, float] = (0.10, 0.25)
+    spurious: float = 0.12
+    impression_angle_sd: float = 0.08
+
+
+_P = FingerTemplateParameters()
+
+
+def bulk_finger_templates(count: int, seed: int, *, algorithm: str = FINGER_ALGORITHM) -> list[FingerTemplate]:
+    """Minutiae sets of ``count`` different synthetic fingers.
+
+    Args:
+        count: how many, >= 0. The first templates of a longer list of one seed are those of a shorter one.
+        seed: >= 0.
+        algorithm: the algorithm id that the templates shall carry.
+    """
+    return [_finger(np.random.default_rng((_PURPOSE_IDENTITY, seed, i)), algorithm) for i in range(count)]
+
+
+def vary(template: FingerTemplate, seed: int) -> FingerTemplate:
+    """A second impression of the same finger.
+
+    Displaced, turned by up to 15 degrees, stretched by some pixels; a part of the minutiae is lost, some are spurious,
+    and the order is another.
+
+    Args:
+        template: 500 ppi; any algorithm, which the result carries too.
+        seed: the impression, >= 0.
+    """
+    rng = np.random.default_rng((_PURPOSE_IMPRESSION, seed))
+    n = len(template)
+    middle = np.array([template.width, template.height]) / 2
+    points = np.stack([template.x, template.y], axis=1) - middle
+    angle = template.angle_radians + rng.normal(0.0, _P.impression_angle_sd, n)
+    keep = rng.random(n) >= rng.uniform(*_P.drop)
+
+    points = points + _stretch(points, rng)
+    turn = rng.uniform(-_P.rotation, _P.rotation)
+    # Counter-clockwise on the screen, where y grows downwards.
+    points = points @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    points += middle + rng.normal(0.0, _P.shift, 2)
+    angle = angle + turn
+    quality = np.clip(template.quality + rng.normal(0.0, 8.0, n), 1, 100)
+
+    spurious = rng.poisson(_P.spurious * n)
+    low, high = (points.min(axis=0), points.max(axis=0)) if n else (middle, middle)
+    points = np.concatenate([points[keep], rng.uniform(low, high, (spurious, 2))])
+    angle = np.concatenate([angle[keep], rng.uniform(0.0, 2 * np.pi, spurious)])
+    quality = np.concatenate([quality[keep], rng.uniform(20, 70, spurious)])
+    inside = ((points >= 0) & (points <= [template.width - 1, template.height - 1])).all(axis=1)
+    order = rng.permutation(np.flatnonzero(inside))[: FingerTemplate.MAX_MINUTIAE]
+    size = (template.height, template.width)
+    return _template(points[order], angle[order], quality[order], size, template.algorithm, template.version)
+
+
+def _finger(rng: np.random.Generator, algorithm: str) -> FingerTemplate:
+    wanted = int(np.clip(round(rng.normal(_P.count, _P.count_sd)), *_P.count_range))
+    points = _scatter(wanted, rng)
+    flow = RidgeFlow.draw(natural_pattern(rng), rng)
+    angle = flow.angle(points[:, 0], -points[:, 1]) + rng.normal(0.0, _P.angle_sd, len(points))
+    # Which of the two directions along its ridge a minutia has: mostly that of its neighbourhood.
+    wave = rng.normal(0.0, 1 / 60, 2)
+    reverse = (np.sin(points @ wave + rng.uniform(0, 2 * np.pi)) > 0) ^ (rng.random(len(points)) < _P.polarity_flip)
+    quality = 100 * rng.beta(4.0, 1.5, len(points))
+    middle = np.array([_P.size[1], _P.size[0]]) / 2
+    return _template(points + middle, angle + np.pi * reverse, np.maximum(quality, 1), _P.size, algorithm, 1)
+
+
+def _template(
+    points: NDArray[np.float64],
+    angle: NDArray[np.float64],
+    quality: NDArray[np.float64],
+    size: tuple[int, int],
+    algorithm: str,
+    version: int,
+) -> FingerTemplate:
+    x, y = np.rint(points).astype(np.int16).T.copy()
+    code = FingerTemplate.encode_angle(angle)
+    return FingerTemplate(algorithm, version, size[1], size[0], x, y, code, np.rint(quality).astype(np.uint8))
+
+
+def _scatter(wanted: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """``wanted`` points in the contact's ellipse about 0, none nearer to another than the spacing: float64[n, 2]."""
+    radius, turn = np.sqrt(rng.random(2 * wanted)), rng.uniform(0, 2 * np.pi, 2 * wanted)
+    throw = np.stack([_P.semi_axes[1] * radius * np.cos(turn), _P.semi_axes[0] * radius * np.sin(turn)], axis=1)
+    # A little more than the spacing: rounding to whole pixels brings points together.
+    near = np.hypot(*(throw[:, None] - throw[None]).transpose(2, 0, 1)) < _P.spacing + 1.5
+    taken: list[int] = []
+    blocked = np.zeros(len(throw), np.bool_)
+    for i in range(len(throw)):
+        if not blocked[i]:
+            taken.append(i)
+            if len(taken) == wanted:
+                break
+            blocked |= near[i]
+    return throw[taken]
+
+
+def _stretch(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A smooth displacement of root mean square ``stretch`` at each point: three long waves, float64[n, 2]."""
+    waves = rng.normal(0.0, 2 * np.pi / 350, (2, 3))
+    phases = rng.uniform(0, 2 * np.pi, 3)
+    directions = rng.normal(0.0, 1.0, (3, 2))
+    # A sine of amplitude a has the mean square a^2 / 2; three waves, two components.
+    directions *= _P.stretch * np.sqrt(2.0) / np.linalg.norm(directions)
+    return np.asarray(np.sin(points @ waves + phases) @ directions)
