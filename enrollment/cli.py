@@ -159,8 +159,8 @@ def bulk_enroll(
                 counts = load.run()
             except AmbisError:
                 typer.echo(
-                    f"{load.counts.done} of {load.counts.total} encounters have their answer; run the same command again "
-                    "to go on",
+                    f"{load.counts.done} of {load.counts.total} encounters have their answer; run the same command "
+                    "again to go on",
                     err=True,
                 )
                 raise

@@ -1,0 +1,69 @@
+# Everything that a person or CI does with this repository. Needs Python 3.11+ with venv, make and git; nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-crash test-fuzz lint format proto lock bench bench-ci baseline accuracy clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP)  ## Install everything into .venv, and the face pack into the user's cache
+
+$(STAMP): requirements.lock pyproject.toml scripts/check_python.py
+	$(PYTHON) scripts/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m enrollment.models fetch
+	@touch $@
+
+demo: install  ## Start a server, enrol, identify, restart, identify again (synthetic fingers and irises)
+	$(BIN)/python -m enrollment.demo
+
+test: install  ## Run the test suite
+	$(BIN)/python -m pytest
+
+test-slow: install  ## Run the long tests
+	$(BIN)/python -m pytest -m slow
+
+test-crash: install  ## Kill a real server at random moments of bulk loads
+	$(BIN)/python -m pytest -m crash
+
+test-fuzz: install  ## Throw hostile input at parsers and server
+	$(BIN)/python -m pytest -m fuzz
+
+lint: install  ## ruff, mypy --strict, buf, and generated code fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/generate_proto.py --check
+	cd proto && ../$(BIN)/buf lint
+
+format: install  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: install  ## Generate the Python of the contract
+	$(BIN)/python scripts/generate_proto.py
+
+lock:  ## Write requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+
+bench: install  ## Run all benchmarks and write JSON into benchmarks/results
+	$(BIN)/python -m benchmarks.run
+
+bench-ci: install  ## The same at small sizes; fails where a ratio falls below half of benchmarks/baseline.json
+	$(BIN)/python -m benchmarks.run --small --compare
+
+baseline: install  ## Write benchmarks/baseline.json from a run at small sizes
+	$(BIN)/python -m benchmarks.run --small --write-baseline
+
+accuracy: install  ## Load real samples through the server and print rank-1 hit rates (needs the folder of real samples)
+	$(BIN)/python -m benchmarks.bulk_load
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
