@@ -202,21 +202,39 @@ def _follow(
     if high - low < 3 or edge <= 0:
         return None
     limbus_x, limbus_y, limbus_r, limbus_edge, value = _search_limbus(
-        *gradients(_paint_pupil(filled, x, y, r), float(np.clip(0.1 * r, 2.5, 4.0))), x, y, r, low, high, p
+        *gradients(paint_pupil(filled, Circle(x, y, r)), float(np.clip(0.1 * r, 2.5, 4.0))), x, y, r, low, high, p
     )
     if limbus_edge <= 0:
         return None
-    score = value + 0.5 * edge * share + 20.0 * blob
+    small = math.exp(-0.5 * (math.log(limbus_r / p.small_iris) / 0.35) ** 2) if limbus_r < p.small_iris else 1.0
+    score = small * (value + 0.5 * edge * share + 20.0 * blob)
     return EyeCircles(Circle(x, y, r), Circle(limbus_x, limbus_y, limbus_r), edge, limbus_edge, share, score)
 
 
-def _paint_pupil(filled: NDArray[np.uint8], x: float, y: float, r: float) -> NDArray[np.uint8]:
-    """The picture with the pupil in the grey of the iris beside it."""
-    ring = np.arange(64) * (2 * np.pi / 64)
-    xs = np.clip(np.round(x + 1.3 * r * np.cos(ring)), 0, filled.shape[1] - 1).astype(int)
-    ys = np.clip(np.round(y + 1.3 * r * np.sin(ring)), 0, filled.shape[0] - 1).astype(int)
+def paint_pupil(filled: NDArray[np.uint8], pupil: Circle) -> NDArray[np.uint8]:
+    """The picture with the pupil, and a margin for its edge, in the grey of the iris beside it, direction by direction.
+
+    A disc of one grey would have an edge of its own, and that would pass for a limbus.
+    """
+    height, width = filled.shape
+    reach = 1.2 * pupil.radius + 1.0
+    x0, x1 = max(0, int(pupil.x - reach)), min(width, int(pupil.x + reach) + 2)
+    y0, y1 = max(0, int(pupil.y - reach)), min(height, int(pupil.y + reach) + 2)
     painted = filled.copy()
-    cv2.circle(painted, (round(x), round(y)), round(1.15 * r) + 1, float(np.median(filled[ys, xs])), -1)
+    if x1 <= x0 or y1 <= y0:
+        return painted
+    ys, xs = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+    dx, dy = xs - pupil.x, ys - pupil.y
+    distance = np.hypot(dx, dy)
+    outwards = (1.05 * reach) / np.maximum(distance, 0.5)
+    projected = cv2.remap(
+        cv2.blur(filled, (3, 3)),
+        np.asarray(pupil.x + dx * outwards, np.float32),
+        np.asarray(pupil.y + dy * outwards, np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    painted[y0:y1, x0:x1] = np.where(distance < reach, projected, painted[y0:y1, x0:x1])
     return painted
 
 
@@ -290,7 +308,7 @@ def _limbus_kernel(
                 ratio = radius / pupil_r
                 prior = prior_centre
                 if ratio < ratio_low:
-                    prior *= np.exp(-0.5 * (np.log(ratio / ratio_low) / 0.15) ** 2)
+                    prior *= np.exp(-0.5 * (np.log(ratio / ratio_low) / 0.1) ** 2)
                 elif ratio > ratio_high:
                     prior *= np.exp(-0.5 * (np.log(ratio / ratio_high) / 0.15) ** 2)
                 if edge * prior > best[4]:

@@ -79,6 +79,7 @@ class EyeSegmentation:
         pupil, limbus: inner and outer boundary.
         upper, lower: lids, where they cut into the iris.
         glints: bool[height, width], specular reflections.
+        filled: uint8[height, width], the picture with them painted over.
         pupil_edge, limbus_edge: mean clipped gradient along the circles, grey levels a pixel; the limbus by its lateral
             arcs.
         pupil_share: share of the pupil's circle along which it grows brighter outwards, 0-1.
@@ -89,6 +90,7 @@ class EyeSegmentation:
     upper: Lid | None
     lower: Lid | None
     glints: NDArray[np.bool_]
+    filled: NDArray[np.uint8]
     pupil_edge: float
     limbus_edge: float
     pupil_share: float

@@ -55,7 +55,10 @@ def _noise(sheet: NDArray[np.float32], visible: NDArray[np.bool_], p: IrisExtrac
     values[~seen.any(axis=1)] = float(np.median(sheet))
     median = np.nanmedian(values, axis=1, keepdims=True)
     deviation = 1.4826 * float(np.nanmedian(np.abs(values - median)))
-    far = np.abs(sheet - median) > p.noise_deviation * max(deviation, 3.0)
+    deviation = max(deviation, 3.0)
+    far = np.abs(sheet - median) > p.noise_deviation * deviation
+    above = angle > 180
+    far[:, above] |= (median - sheet[:, above]) > p.lash_deviation * deviation
     return cv2.dilate(far.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
 
 

@@ -24,6 +24,7 @@ class IrisExtractionParameters:
         gradient_clip: grey levels a pixel beyond which an edge counts no more (an integro-differential operator after
             Daugman 1993, made robust: one glint or lash must not outweigh a whole boundary).
         ratio_low, ratio_high: iris over pupil radius that is plausible in either direction without penalty.
+        small_iris: radius (coarse) below which a hypothesis counts for less: eyes fill their pictures.
         centre_down, centre_across: spread of the distance of the two centres, over the pupil's radius.
         lateral_up, lateral_down: degrees above and below the horizontal between which the limbus is looked for: lids
             hide it elsewhere.
@@ -31,10 +32,12 @@ class IrisExtractionParameters:
         rows, columns: size of the rubber sheet (Daugman 1993), radii by angles.
         inner, outer: share of the way from pupil to limbus at which the rubber sheet begins and ends.
         wavelength, sigma_ratio: log-Gabor filter along the angle (Field 1987; Masek 2003): wavelength in columns of the
-            rubber sheet, and ratio of the spread to the centre frequency. 0.4 is about two octaves.
+            rubber sheet, and ratio of the spread to the centre frequency. 0.28 is
+            about three octaves; narrower bands did worse.
         row_sigma: radial Gaussian of the filter, in rows.
         mean_sigma, contrast_sigma: Gaussians, in pixels of the rubber sheet, of local mean and local contrast.
         noise_deviation: robust standard deviations from the row's median beyond which a pixel is a lash or a glare.
+        lash_deviation: the same for dark pixels in the upper half, where lashes hang.
         valid_share: share of the filter's support that must be visible for a bit to be comparable.
         fragile_share: share of the bits, those nearest to a change of sign, that are masked (Hollingsworth, Bowyer &
             Flynn, "The Best Bits in an Iris Code", PAMI 31(6), 2009).
@@ -50,7 +53,8 @@ class IrisExtractionParameters:
     pupil_candidates: int = 5
     gradient_clip: float = 9.0
     ratio_low: float = 1.75
-    ratio_high: float = 3.4
+    ratio_high: float = 4.5
+    small_iris: float = 32.0
     centre_down: float = 0.28
     centre_across: float = 0.5
     lateral_up: float = 20.0
@@ -61,11 +65,12 @@ class IrisExtractionParameters:
     inner: float = 0.05
     outer: float = 0.95
     wavelength: float = 36.0
-    sigma_ratio: float = 0.4
+    sigma_ratio: float = 0.28
     row_sigma: float = 3.0
     mean_sigma: float = 16.0
     contrast_sigma: float = 16.0
     noise_deviation: float = 3.2
+    lash_deviation: float = 2.4
     valid_share: float = 0.5
     fragile_share: float = 0.15
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enrollment.extract.iris_circles import blur, find_circles, gradients
+from enrollment.extract.iris_circles import blur, find_circles, gradients, paint_pupil
 from enrollment.extract.iris_contours import refine_boundary
 from enrollment.extract.iris_geometry import DIRECTIONS, Circle, EyeSegmentation, Lid
 from enrollment.extract.iris_lids import find_lid
@@ -44,14 +44,7 @@ def segment(fine: NDArray[np.uint8], p: IrisExtractionParameters = PARAMETERS) -
     pupil = refine_boundary(
         smooth, pupil_circle, np.ones(len(DIRECTIONS)), reach=0.25, order=p.fourier_order, clip=p.gradient_clip
     )
-    painted = filled.copy()
-    cv2.circle(
-        painted,
-        (round(pupil_circle.x), round(pupil_circle.y)),
-        round(1.15 * pupil_circle.radius) + 1,
-        float(_grey_beside(filled, pupil_circle)),
-        -1,
-    )
+    painted = paint_pupil(filled, pupil_circle)
     _, gy = gradients(painted, 2.5 * factor)
     upper = find_lid(gy, pupil_circle, limbus_circle, upper=True)
     lower = find_lid(gy, pupil_circle, limbus_circle, upper=False)
@@ -64,14 +57,9 @@ def segment(fine: NDArray[np.uint8], p: IrisExtractionParameters = PARAMETERS) -
         order=p.fourier_order,
         clip=p.gradient_clip,
     )
-    return EyeSegmentation(pupil, limbus, upper, lower, glints, best.pupil_edge, best.limbus_edge, best.pupil_share)
-
-
-def _grey_beside(filled: NDArray[np.uint8], pupil: Circle) -> float:
-    """Median grey of the iris just outside the pupil."""
-    xs = np.clip(np.round(pupil.x + 1.3 * pupil.radius * np.cos(DIRECTIONS)), 0, filled.shape[1] - 1).astype(int)
-    ys = np.clip(np.round(pupil.y + 1.3 * pupil.radius * np.sin(DIRECTIONS)), 0, filled.shape[0] - 1).astype(int)
-    return float(np.median(filled[ys, xs]))
+    return EyeSegmentation(
+        pupil, limbus, upper, lower, glints, filled, best.pupil_edge, best.limbus_edge, best.pupil_share
+    )
 
 
 def _limbus_weights(limbus: Circle, upper: Lid | None, lower: Lid | None) -> NDArray[np.float64]:
