@@ -1,0 +1,83 @@
+"""What a face pack must offer to ``FaceExtractor``: a detector, five points, and a recogniser."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FaceBox:
+    """One face found in an image.
+
+    Attributes:
+        left, top, right, bottom: pixels of the image; may lie outside of it where the face is cut off.
+        confidence: how sure the detector is, 0-1, on the pack's own scale.
+        points: float64[5, 2], eyes, nose tip and corners of the mouth, where the detector itself finds them.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    confidence: float
+    points: NDArray[np.float64] | None = None
+
+    @property
+    def width(self) -> float:
+        """In pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        return self.bottom - self.top
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """x and y in pixels."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FaceEmbedding:
+    """What a recogniser gives.
+
+    Attributes:
+        vector: float32[d], unit length.
+        strength: 0-1, how much of a face the recogniser saw, from the vector's length before it was scaled (Meng et
+            al., "MagFace", CVPR 2021); 1 where the pack's lengths are not known.
+    """
+
+    vector: NDArray[np.float32]
+    strength: float
+
+
+def unit_sum(outputs: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], float]:
+    """The direction of the sum of vectors, float32[d] of unit length, and the length of their mean."""
+    total = np.sum(outputs, axis=0, dtype=np.float64).ravel()
+    length = float(np.linalg.norm(total))
+    return (total / length).astype(np.float32), length / len(outputs)
+
+
+class FacePack(Protocol):
+    """A detector and a recogniser that go together; thread-safe."""
+
+    algorithm: str
+    """Id of the recogniser, which its templates carry."""
+
+    def detect(self, rgb: NDArray[np.uint8]) -> list[FaceBox]:
+        """All faces of an image, uint8[height, width, 3] RGB, in any order."""
+        ...
+
+    def points(self, rgb: NDArray[np.uint8], box: FaceBox) -> NDArray[np.float64]:
+        """float64[5, 2] in pixels: eyes, nose tip, corners of the mouth; the one on the left of the image first."""
+        ...
+
+    def embed(self, aligned: NDArray[np.uint8]) -> FaceEmbedding:
+        """The embedding of an aligned crop, uint8[112, 112, 3] RGB."""
+        ...
