@@ -1,0 +1,105 @@
+"""Search end to end over shards, with synthetic people."""
+
+from __future__ import annotations
+
+import pytest
+
+from matcher.decision import Verdict
+from matcher.errors import InvalidInput, NotCalibrated, NotFound
+from matcher.gallery import Probe
+from matcher.positions import Position
+from matcher.search import SearchEngine, SearchRequest
+from matcher.shards.local import LocalShards
+from tests.matcher.people import calibrations, enrolled, face, face_probe, iris
+
+
+def engine(count: int = 60, shards: int = 1) -> SearchEngine:
+    backend = LocalShards(shards)
+    changes = [
+        enrolled(i + 1, f"p{i}", [(2 * i, Position.FACE, face(i)), (2 * i + 1, Position.IRIS_LEFT, iris(i))])
+        for i in range(count)
+    ]
+    backend.apply(changes, count)
+    return SearchEngine(backend, calibrations())
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_enrolled_person_is_a_hit_and_first(shards: int) -> None:
+    result = engine(shards=shards).identify(SearchRequest((face_probe(7),)))
+    assert result.verdict is Verdict.HIT
+    assert result.candidates[0].subject_id == "p7"
+    assert result.gallery_size == 60
+    assert result.lsn == 60
+    assert "p7" in result.explanation
+    scores = [c.fused.score for c in result.candidates]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_shards_do_not_change_the_answer() -> None:
+    request = SearchRequest((face_probe(3), Probe(Position.IRIS_LEFT, iris(3, 1))), max_candidates=60)
+    one, three = engine(shards=1).identify(request), engine(shards=3).identify(request)
+    assert [c.subject_id for c in one.candidates] == [c.subject_id for c in three.candidates]
+    assert [c.fused.score for c in one.candidates] == pytest.approx([c.fused.score for c in three.candidates], abs=1e-4)
+
+
+def test_unknown_person_is_no_hit() -> None:
+    result = engine().identify(SearchRequest((face_probe(4321), Probe(Position.IRIS_LEFT, iris(4321)))))
+    assert result.verdict is Verdict.NO_HIT
+    assert all(c.verdict is Verdict.NO_HIT for c in result.candidates)
+
+
+def test_two_modalities_beat_one() -> None:
+    search = engine()
+    alone = search.identify(SearchRequest((face_probe(5),))).candidates[0].fused.score
+    both = search.identify(SearchRequest((face_probe(5), Probe(Position.IRIS_LEFT, iris(5, 1))))).candidates[0]
+    assert both.fused.score > alone
+    assert len(both.evidence) == 2
+
+
+def test_empty_gallery_answers_no_hit() -> None:
+    result = SearchEngine(LocalShards(), calibrations()).identify(SearchRequest((face_probe(1),)))
+    assert result.verdict is Verdict.NO_HIT
+    assert result.candidates == ()
+    assert "Nobody" in result.explanation
+
+
+def test_list_is_cut_where_asked_and_the_verdict_is_not() -> None:
+    search = engine()
+    result = search.identify(SearchRequest((face_probe(7),), max_candidates=1, score_threshold=1e6))
+    assert result.candidates == ()
+    assert result.verdict is Verdict.HIT
+
+
+def test_beyond_trust_is_a_review() -> None:
+    # FPIR 1e-6 among 60 people asks for 77.8; the calibration vouches for 60.
+    result = engine().identify(SearchRequest((face_probe(7),), target_fpir=1e-6))
+    assert result.candidates[0].fused.score > 77.8
+    assert result.verdict is Verdict.REVIEW
+    assert "vouch" in result.explanation
+
+
+def test_double_identity_is_pointed_out() -> None:
+    backend = LocalShards()
+    backend.apply([enrolled(1, "a", [(1, Position.FACE, face(1))]), enrolled(2, "b", [(2, Position.FACE, face(1))])], 2)
+    result = SearchEngine(backend, calibrations()).identify(SearchRequest((face_probe(1),)))
+    assert result.verdict is Verdict.HIT
+    assert "2 people" in result.explanation
+
+
+def test_verify() -> None:
+    search = engine()
+    assert search.verify([face_probe(2)], "p2").verdict is Verdict.HIT
+    assert search.verify([face_probe(2)], "p3").verdict is Verdict.NO_HIT
+    with pytest.raises(NotFound, match="nobody"):
+        search.verify([face_probe(2)], "nobody")
+    with pytest.raises(InvalidInput, match="no sample on record"):
+        search.verify([Probe(Position.IRIS_RIGHT, iris(2))], "p2")
+
+
+def test_bad_requests() -> None:
+    with pytest.raises(InvalidInput):
+        SearchRequest(())
+    with pytest.raises(InvalidInput):
+        SearchRequest((face_probe(1),), max_candidates=0)
+    with pytest.raises(NotCalibrated):
+        engine().identify(SearchRequest((Probe(Position.FACE, face(1, algorithm="face-unheard-of")),)))
