@@ -1,0 +1,128 @@
+"""The one writer: acknowledged means searchable, many threads share a commit, faults are never hidden."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from matcher.changes import Change
+from matcher.errors import AlreadyExists, Unavailable
+from matcher.records.committer import Committer
+from matcher.records.store import RecordStore
+from matcher.shards.local import LocalShards
+from tests.matcher.people import face_probe
+from tests.matcher.records.test_store import encounter
+
+
+def test_acknowledged_is_searchable(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), LocalShards()
+    committer = Committer(store, shards)
+    receipt = committer.enrol(encounter("a"))
+    assert shards.applied_lsn >= receipt.lsn
+    assert [s.subject_id for s in shards.search([face_probe(1)])] == ["a"]
+    assert committer.wait_for(receipt.lsn, 0.0)
+    assert not committer.wait_for(receipt.lsn + 1, 0.01)
+    committer.delete_subject("a", "t")
+    assert shards.search([face_probe(1)]) == []
+    committer.close()
+    store.close()
+
+
+def test_many_threads(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), LocalShards(2)
+    committer = Committer(store, shards)
+    with ThreadPoolExecutor(16) as pool:
+        receipts = list(pool.map(lambda i: committer.enrol(encounter(f"s{i}")), range(200)))
+    assert sorted(r.lsn for r in receipts) == list(range(1, 201))
+    assert shards.subjects() == 200
+    with pytest.raises(AlreadyExists):
+        committer.enrol(encounter("s0", "2"))
+    committer.close()
+    store.close()
+
+
+def test_restart_rebuilds_the_indexes(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    committer = Committer(store, LocalShards())
+    for i in range(5):
+        committer.enrol(encounter(f"s{i}"))
+    last = committer.delete_subject("s3", "t").lsn
+    committer.close()
+    store.close()
+    store, shards = RecordStore(tmp_path), LocalShards(2)
+    committer = Committer(store, shards)
+    assert shards.applied_lsn == last
+    assert shards.subjects() == 4
+    committer.close()
+    store.close()
+
+
+def test_closed_committer_refuses(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    committer = Committer(store, LocalShards())
+    committer.close()
+    with pytest.raises(Unavailable, match="stopping"):
+        committer.enrol(encounter("a"))
+    store.close()
+
+
+class BrokenShards(LocalShards):
+    """Applies nothing once told so."""
+
+    broken = False
+
+    def apply(self, changes: Sequence[Change], lsn: int) -> None:
+        if self.broken and changes:
+            raise RuntimeError("no memory")
+        super().apply(changes, lsn)
+
+
+def test_an_index_that_cannot_follow_is_a_fault_and_not_a_missed_hit(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), BrokenShards()
+    committer = Committer(store, shards)
+    committer.enrol(encounter("a"))
+    shards.broken = True
+    with pytest.raises(Unavailable, match="rebuilds the indexes"):
+        committer.enrol(encounter("b"))
+    assert committer.fault
+    with pytest.raises(Unavailable):
+        committer.enrol(encounter("c"))
+    committer.close()
+    store.close()
+    # The record was written; after the restart it is searchable.
+    store, whole = RecordStore(tmp_path), LocalShards()
+    Committer(store, whole).close()
+    assert whole.subjects() == 2
+    store.close()
+
+
+def test_closing_while_threads_enrol_answers_everybody(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    committer = Committer(store, LocalShards())
+    outcomes: list[str] = []
+    lock = threading.Lock()
+
+    def work(start: int) -> None:
+        for i in range(start, start + 50):
+            try:
+                committer.enrol(encounter(f"s{i}"))
+                word = "enrolled"
+            except Unavailable:
+                word = "refused"
+            with lock:
+                outcomes.append(word)
+
+    threads = [threading.Thread(target=work, args=(1000 * k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    committer.close()
+    for thread in threads:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    assert len(outcomes) == 400
+    assert outcomes.count("enrolled") == store.counts()[0]
+    store.close()
