@@ -6,9 +6,9 @@ Sources:
     [CMM] R. Cappelli, D. Maio, D. Maltoni, "Modelling plastic distortion in fingerprint images", ICAPR 2001.
 
 A *master print* is what the skin of one finger looks like: an orientation field (``finger_flow``), a map of ridge
-periods, and ridges that grow under Gabor filters until they meet. Minutiae are not placed: they arise where growing ridges collide and
-where ridges diverge. An *impression* is one capture of it: displacement, rotation, plastic distortion, an area of
-contact, pressure, dryness, scratches, pores, noise and a background.
+periods, and ridges that grow under Gabor filters until they meet. Minutiae are not placed: they arise where growing
+ridges collide and where ridges diverge. An *impression* is one capture of it: displacement, rotation, plastic
+distortion, an area of contact, pressure, dryness, scratches, pores, noise and a background.
 
 Determinism: the same seeds give the same bytes on one machine with one set of libraries. Across processors the last
 bits of sums may differ.

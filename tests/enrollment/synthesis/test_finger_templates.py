@@ -1,0 +1,93 @@
+"""Minutiae in bulk: repeatable, spread as asked for, and second impressions that the comparator knows again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from enrollment.synthesis.finger_flow import RidgeFlow, natural_pattern
+from enrollment.synthesis.finger_templates import FingerTemplateParameters, bulk_finger_templates, vary
+from matcher.finger.comparison import FingerComparator
+from matcher.templates import FingerTemplate, template_from_bytes
+
+P = FingerTemplateParameters()
+
+
+def test_templates_repeat_by_seed_and_a_longer_list_begins_with_the_shorter() -> None:
+    assert bulk_finger_templates(5, 3) == bulk_finger_templates(9, 3)[:5]
+    assert len(set(bulk_finger_templates(50, 3) + bulk_finger_templates(50, 4))) == 100
+    assert bulk_finger_templates(0, 3) == []
+
+
+def test_statistics_of_templates() -> None:
+    templates = bulk_finger_templates(400, 7)
+    counts = np.array([len(t) for t in templates])
+    assert counts.min() >= P.count_range[0]
+    assert counts.max() <= P.count_range[1]
+    assert abs(counts.mean() - P.count) < 1.5
+    for t in templates:
+        assert (t.height, t.width) == P.size
+        x, y = t.x.astype(float) - t.width / 2, t.y.astype(float) - t.height / 2
+        assert np.hypot(x / (P.semi_axes[1] + 1), y / (P.semi_axes[0] + 1)).max() <= 1
+        apart = np.hypot(x[:, None] - x, y[:, None] - y)
+        np.fill_diagonal(apart, np.inf)
+        assert apart.min() >= P.spacing
+        assert t.quality.min() >= 1
+
+
+def test_templates_survive_their_bytes_and_carry_the_algorithm_given() -> None:
+    for template in bulk_finger_templates(20, 1, algorithm="finger-test-9"):
+        assert template.algorithm == "finger-test-9"
+        assert template_from_bytes(template.to_bytes()) == template
+        assert vary(template, 1).algorithm == "finger-test-9"
+
+
+def test_directions_lie_along_a_smooth_flow() -> None:
+    """Neighbours agree in orientation far better than chance, whose mean resultant of doubled angles is 0."""
+    cosines = []
+    for t in bulk_finger_templates(100, 2):
+        x, y, angle = t.x.astype(float), t.y.astype(float), t.angle_radians
+        i, j = np.nonzero(np.triu(np.hypot(x[:, None] - x, y[:, None] - y) < 25, 1))
+        cosines.append(np.cos(2 * (angle[i] - angle[j])))
+    assert np.concatenate(cosines).mean() > 0.75
+
+
+def test_a_flow_seen_from_a_far_circle_turns_by_no_more_than_its_dome() -> None:
+    """Loops and deltas balance, so the field far away has no turn left (any class)."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        flow = RidgeFlow.draw(natural_pattern(rng), rng)
+        turn = np.linspace(0, 2 * np.pi, 721)
+        angle = flow.angle(2000 * np.cos(turn), 2000 * np.sin(turn))
+        steps = np.mod(np.diff(angle) + np.pi / 2, np.pi) - np.pi / 2
+        assert abs(steps.sum()) < 1e-6
+
+
+def test_an_impression_loses_gains_and_moves_minutiae_as_asked_for() -> None:
+    templates = bulk_finger_templates(200, 11)
+    again = [vary(t, i) for i, t in enumerate(templates)]
+    assert again[:5] == [vary(t, i) for i, t in enumerate(templates[:5])]
+    ratio = np.array([len(b) / len(a) for a, b in zip(templates, again, strict=True)])
+    assert 0.85 < ratio.mean() < 1.0
+    for b in again:
+        assert b.x.min() >= 0
+        assert b.y.min() >= 0
+        assert b.x.max() < b.width
+        assert b.y.max() < b.height
+
+
+def test_an_empty_template_varies_to_an_empty_one() -> None:
+    none = FingerTemplate(
+        "a", 1, 400, 480, np.zeros(0, np.int16), np.zeros(0, np.int16), np.zeros(0, np.uint16), np.zeros(0, np.uint8)
+    )
+    assert len(vary(none, 3)) == 0
+
+
+def test_the_comparator_knows_a_finger_again_and_tells_fingers_apart() -> None:
+    comparator = FingerComparator()
+    templates = bulk_finger_templates(60, 5)
+    references = [comparator.prepare(t) for t in templates]
+    probes = [comparator.prepare(vary(t, 100 + i)) for i, t in enumerate(templates)]
+    scores = np.array([[comparator.compare(p, r) for r in references] for p in probes])
+    assert (scores.argmax(axis=1) == np.arange(60)).all()
+    impostors = scores[~np.eye(60, dtype=bool)]
+    assert np.percentile(scores.diagonal(), 5) > 2 * np.percentile(impostors, 99)
