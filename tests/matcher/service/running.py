@@ -1,0 +1,42 @@
+"""A real server in this process, with an extractor that turns short texts into templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matcher.decision import DecisionParameters
+from matcher.errors import ModalityUnavailable, SampleRejected
+from matcher.positions import Modality, Position
+from matcher.service.extraction import ExtractedSample, ExtractorStatus
+from matcher.service.server import AmbisServer, ServerOptions
+from tests.matcher.people import FACE, IRIS, calibrations, face, iris
+
+
+class TextExtractor:
+    """``face 7 2`` is capture 2 of the face of person 7, ``iris 7 2`` of the eye; anything else is rejected."""
+
+    def extract(self, position: Position, data: bytes, media_type: str, ppi: float | None) -> ExtractedSample:
+        """See TemplateExtractor."""
+        if position.modality is Modality.FINGER:
+            raise ModalityUnavailable("no fingers here; send faces")
+        words = data.decode(errors="replace").split()
+        if len(words) != 3 or words[0] != position.modality.value:
+            raise SampleRejected(f"this shows no {position.modality}", reason="NOT_A_SAMPLE", field="image.data")
+        if words[1] == "crash":
+            raise RuntimeError("a bug in an extractor")
+        make = face if position.modality is Modality.FACE else iris
+        return ExtractedSample(make(int(words[1]), int(words[2])), 80, ("hold still",), "text/plain")
+
+    def status(self) -> Sequence[ExtractorStatus]:
+        """See TemplateExtractor."""
+        return [
+            ExtractorStatus(Modality.FINGER, "", "no fingers here"),
+            ExtractorStatus(Modality.FACE, FACE, ""),
+            ExtractorStatus(Modality.IRIS, IRIS, ""),
+        ]
+
+
+def start(folder: Path, options: ServerOptions | None = None) -> AmbisServer:
+    """Starts a server on a free port."""
+    return AmbisServer(folder, TextExtractor(), calibrations(), DecisionParameters(), options or ServerOptions())
