@@ -35,13 +35,15 @@ def refine_boundary(
             follows its harmonics from elsewhere and, for want of them, the circle.
         reach: how far from the circle to look, over its radius.
         order: harmonics kept, 0 being a circle about the same centre.
-        clip: gradient, grey levels a pixel, beyond which an edge counts no more.
+        clip: gradient, grey levels a pixel, beyond which an edge counts little more.
     """
     radii = circle.radius * (1.0 + np.linspace(-reach, reach, _LEVELS))
     map_x = (circle.x + np.cos(DIRECTIONS)[:, None] * radii).astype(np.float32)
     map_y = (circle.y + np.sin(DIRECTIONS)[:, None] * radii).astype(np.float32)
     polar = cv2.remap(smooth, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    edges = np.clip(np.gradient(polar, float(radii[1] - radii[0]), axis=1), 0.0, clip)
+    rise = np.maximum(np.gradient(polar, float(radii[1] - radii[0]), axis=1), 0.0)
+    # Not quite flat above the clip: a strong edge would be a plateau, on which only the prior would choose.
+    edges = np.minimum(rise, clip) + 0.15 * np.maximum(rise - clip, 0.0)
     prior = np.exp(-0.5 * (np.linspace(-1.0, 1.0, _LEVELS) / 0.6) ** 2)
     gain = (edges * prior * weights[:, None]).astype(np.float64)
     levels = _closed_path(gain, 0.05 * clip)
@@ -94,7 +96,7 @@ def _fourier_fit(
         [np.ones((ANGLES, 1)), np.cos(DIRECTIONS[:, None] * harmonics), np.sin(DIRECTIONS[:, None] * harmonics)]
     )
     # Higher harmonics are held back the more, so that hidden sectors do not bulge.
-    ridge = np.diag(np.concatenate([[1e-3], 0.02 * harmonics**2, 0.02 * harmonics**2])) * ANGLES
+    ridge = np.diag(np.concatenate([[1e-3], 0.006 * harmonics**2, 0.006 * harmonics**2])) * ANGLES
     offsets = radii - radius
     w = weights / max(float(weights.max()), 1e-6)
     fit = np.zeros(ANGLES)

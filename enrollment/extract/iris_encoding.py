@@ -58,14 +58,14 @@ def filter_response(texture: NDArray[np.float32], p: IrisExtractionParameters = 
     bands = LAYOUT.bits_per_column // 2
     smooth = cv2.GaussianBlur(texture, (1, 0), sigmaX=0.01, sigmaY=p.row_sigma, borderType=cv2.BORDER_REFLECT)
     middle = (np.arange(bands) * 2 + 1) * p.rows // (2 * bands)
-    spectrum = np.fft.fft(smooth[middle], axis=1) * _log_gabor(p)
+    spectrum = np.fft.fft(smooth[middle], axis=1) * angular_gain(p)
     response = np.fft.ifft(spectrum, axis=1)[:, :: p.columns // LAYOUT.columns]
     return response.astype(np.complex64)
 
 
 @functools.cache
-def _log_gabor(p: IrisExtractionParameters) -> NDArray[np.float64]:
-    """exp(-ln^2(f wavelength) / (2 ln^2 sigma)) at the positive frequencies f (cycles a column), 0 at the others."""
+def angular_gain(p: IrisExtractionParameters) -> NDArray[np.float64]:
+    """The log-Gabor filter, float64[columns]: exp(-ln^2(f wavelength) / (2 ln^2 sigma)) at frequencies f > 0."""
     frequency = np.fft.fftfreq(p.columns)
     gain = np.zeros(p.columns)
     positive = frequency > 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 ANGLES = 256
 """Angles at which a boundary is sampled, from the x axis towards the y axis (downwards)."""
 
-DIRECTIONS = np.arange(ANGLES) * (2.0 * np.pi / ANGLES)
+DIRECTIONS: NDArray[np.float64] = np.arange(ANGLES, dtype=np.float64) * (2.0 * np.pi / ANGLES)
 """float64[256], radians."""
 
 

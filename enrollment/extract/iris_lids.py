@@ -66,7 +66,7 @@ def _best_parabola(
                 for i in range(points):
                     t = (2.0 * i / (points - 1) - 1.0) * radius
                     y = y0 + slope * t - sign * bend * t * t
-                    if t * t + (y - cy) ** 2 > 0.94 * radius * radius:
+                    if t * t + (y - cy) ** 2 > 0.86 * radius * radius:  # beyond, the limbus itself is felt
                         continue
                     px, py = int(cx + t + 0.5), int(y + 0.5)
                     if 0 <= px < width and 0 <= py < height:

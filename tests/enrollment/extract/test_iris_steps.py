@@ -1,0 +1,241 @@
+"""Each step of iris extraction on drawings whose answer is known, and the compiled loops against plain ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from enrollment.extract.iris_circles import _COS, _SIN, _ring, find_circles, gradients, paint_pupil
+from enrollment.extract.iris_contours import _closed_path, refine_boundary
+from enrollment.extract.iris_encoding import encode, filter_response, pack
+from enrollment.extract.iris_geometry import DIRECTIONS, Boundary, Circle
+from enrollment.extract.iris_lids import find_lid
+from enrollment.extract.iris_normalisation import even_out, unroll
+from enrollment.extract.iris_parameters import PARAMETERS
+from enrollment.extract.iris_reflections import fill_reflections
+from enrollment.extract.iris_segmentation import reduce, segment
+from matcher.iris.comparison import rotate
+from tests.enrollment.extract.iris_drawings import drawn_eye, furthest, known_segmentation
+
+CASES = [
+    (Circle(160, 120, 30), Circle(160, 120, 80)),
+    (Circle(120, 100, 18), Circle(122, 101, 62)),
+    (Circle(205, 140, 45), Circle(202, 141, 88)),
+    (Circle(90, 120, 14), Circle(90, 119, 45)),
+]
+
+
+@pytest.mark.parametrize(("pupil", "limbus"), CASES)
+def test_segments_drawn_eyes_to_a_pixel_or_two(pupil: Circle, limbus: Circle) -> None:
+    eye = segment(drawn_eye(pupil, limbus))
+    assert eye is not None
+    assert furthest(eye.pupil, pupil) < 2.0
+    assert furthest(eye.limbus, limbus) < 3.0
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_scale_of_the_picture_does_not_matter(factor: int) -> None:
+    pupil, limbus = CASES[1][0].scaled(factor), CASES[1][1].scaled(factor)
+    fine = reduce(drawn_eye(pupil, limbus, size=(320 * factor, 240 * factor)), PARAMETERS.fine_side)
+    eye = segment(fine)
+    assert eye is not None
+    back = fine.shape[1] / (320 * factor)
+    assert furthest(eye.pupil, pupil.scaled(back)) < 4.0
+    assert furthest(eye.limbus, limbus.scaled(back)) < 6.0
+
+
+def test_a_boundary_follows_an_ellipse() -> None:
+    limbus = Circle(160, 120, 75)
+    picture = drawn_eye(Circle(160, 120, 30), limbus, stretch=1.06)
+    found = refine_boundary(picture.astype(np.float32), limbus, np.ones(256), reach=0.2, order=3, clip=9.0)
+    x, y = found.points(DIRECTIONS)
+    off = np.hypot((x - 160) / 1.06, y - 120) - 75
+    assert np.abs(off).max() < 2.0
+    assert np.ptp(found.radii) > 2.5
+
+
+def test_a_hidden_sector_does_not_pull_the_boundary() -> None:
+    limbus = Circle(160, 120, 75)
+    picture = drawn_eye(Circle(160, 120, 30), limbus)
+    picture[:75] = 200  # a lid
+    weights = np.where(np.sin(DIRECTIONS) < -0.3, 0.0, 1.0)
+    found = refine_boundary(picture.astype(np.float32), limbus, weights, reach=0.2, order=3, clip=9.0)
+    assert furthest(found, limbus) < 3.0
+
+
+def test_no_pupil_in_an_even_picture() -> None:
+    assert find_circles(np.full((240, 320), 128, np.uint8), PARAMETERS) == []
+
+
+def test_ring_equals_its_definition() -> None:
+    rng = np.random.default_rng(1)
+    gx, gy = (rng.normal(0, 6, (60, 80)).astype(np.float32) for _ in range(2))
+    for x, y, r in ((40.0, 30.0, 12.0), (5.0, 8.0, 20.0)):
+        total, positive = 0.0, 0
+        for c, s in zip(_COS, _SIN, strict=True):
+            px, py = int(x + r * c + 0.5), int(y + r * s + 0.5)
+            if 0 <= px < 80 and 0 <= py < 60:
+                g = float(gx[py, px]) * float(c) + float(gy[py, px]) * float(s)
+                total += min(max(g, -9.0), 9.0)
+                positive += g > 0.5
+        edge, share = _ring(gx, gy, x, y, r, 9.0, _COS, _SIN)
+        assert edge == pytest.approx(total / 48, abs=1e-4)
+        assert share == pytest.approx(positive / 48)
+
+
+def _best_path_by_trying_all_starts(gain: NDArray[np.float64], penalty: float) -> float:
+    """Value of the best closed path: for each start level a plain dynamic programme that must end beside it."""
+    angles, levels = gain.shape
+    best = -np.inf
+    for start in range(levels):
+        total = np.full(levels, -np.inf)
+        total[start] = gain[0, start]
+        for a in range(1, angles):
+            total = np.array(
+                [
+                    gain[a, k]
+                    + max(total[j] - penalty * (j - k) ** 2 for j in range(max(0, k - 2), min(levels, k + 3)))
+                    for k in range(levels)
+                ]
+            )
+        closing = [total[j] - penalty * (j - start) ** 2 for j in range(max(0, start - 2), min(levels, start + 3))]
+        best = max(best, *closing)
+    return float(best)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_closed_path_equals_trying_every_start(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gain = rng.random((24, 9))
+    gain[np.arange(24), (4 + 2 * np.sin(np.arange(24) * 2 * np.pi / 24)).round().astype(int)] += 1.0
+    path = _closed_path(gain, 0.1)
+    steps = np.diff(np.append(path, path[0]))
+    assert np.abs(steps).max() <= 2
+    value = gain[np.arange(24), path].sum() - 0.1 * (steps**2).sum()
+    assert value == pytest.approx(_best_path_by_trying_all_starts(gain, 0.1))
+
+
+def test_painting_the_pupil_leaves_no_edge_of_its_own() -> None:
+    pupil, limbus = CASES[0]
+    painted = paint_pupil(drawn_eye(pupil, limbus), pupil)
+    gx, gy = gradients(painted, 3.0)
+    inside = np.hypot(gx, gy)[90:150, 130:190]
+    before = np.hypot(*gradients(drawn_eye(pupil, limbus), 3.0))[90:150, 130:190]
+    assert inside.max() < 0.35 * before.max()
+
+
+def test_glints_are_filled_and_bright_texture_is_not() -> None:
+    picture = np.full((240, 320), 120, np.uint8)
+    picture[100:105, 100:105] = 250
+    picture[100:105, 200:205] = 180  # bright, yet far from saturated: texture
+    filled, glints = fill_reflections(picture, PARAMETERS)
+    assert glints[102, 102]
+    assert not glints[102, 202]
+    assert filled[102, 102] == 120
+    assert filled[102, 202] == 180
+
+
+@pytest.mark.parametrize("upper", [True, False])
+def test_finds_a_lid_where_there_is_one(upper: bool) -> None:
+    pupil, limbus = Circle(160, 120, 25), Circle(160, 120, 80)
+    picture = drawn_eye(pupil, limbus)
+    xs = np.arange(320.0)
+    edge = 120 + (-1 if upper else 1) * (50 - 0.2 * (xs - 160) ** 2 / 80)
+    ys = np.arange(240.0)[:, None]
+    picture[(ys < edge) if upper else (ys > edge)] = 180
+    _, gy = gradients(paint_pupil(picture, pupil), 2.5)
+    lid = find_lid(gy, pupil, limbus, upper=upper)
+    assert lid is not None
+    near = xs[110:211]
+    assert np.abs(lid.height(near) - edge[110:211]).max() < 5
+    assert find_lid(gy, pupil, limbus, upper=not upper) is None
+
+
+def test_unrolled_rings_become_rows() -> None:
+    pupil, limbus = Circle(161.3, 118.2, 25), Circle(160, 120, 80)
+    ys, xs = np.mgrid[0:240, 0:320]
+    wheel = np.asarray(120 + 60 * np.cos(6 * np.arctan2(ys - 120, xs - 160)), np.uint8)
+    sheet, visible = unroll(wheel, known_segmentation(wheel, Circle(160, 120, 25), limbus))
+    expected = 120 + 60 * np.cos(6 * np.arange(512) * 2 * np.pi / 512)
+    assert np.abs(sheet[-1] - expected).max() < 6
+    rings = np.asarray(60 + np.hypot(xs - 160, ys - 120), np.uint8)
+    sheet, visible = unroll(rings, known_segmentation(rings, Circle(160, 120, 25), limbus))
+    assert np.ptp(sheet, axis=1).max() < 3
+    assert sheet[0].mean() == pytest.approx(60 + 25 + 0.05 * 55, abs=1.5)
+    assert sheet[-1].mean() == pytest.approx(60 + 25 + 0.95 * 55, abs=1.5)
+    assert visible.shape == (64, 512)
+    off = Boundary.of(pupil).circle
+    assert (off.x, off.y, off.radius) == pytest.approx((161.3, 118.2, 25))
+
+
+def test_what_lies_outside_the_picture_is_masked() -> None:
+    pupil, limbus = Circle(300, 120, 25), Circle(300, 120, 70)
+    picture = drawn_eye(pupil, limbus)
+    _, visible = unroll(picture, known_segmentation(picture, pupil, limbus))
+    assert not visible[-1, 0]
+    assert visible[-1, 256 - 30 : 256 + 30].mean() > 0.5
+
+
+def test_evening_out_is_blind_to_exposure_and_gradient() -> None:
+    rng = np.random.default_rng(2)
+    sheet = (120 + 15 * rng.standard_normal((64, 512))).astype(np.float32)
+    visible = rng.random((64, 512)) < 0.9
+    plain = even_out(sheet, visible)
+    lit = (0.6 * sheet + 20 + np.linspace(0, 15, 64)[:, None]).astype(np.float32)
+    other = even_out(lit, visible)
+    assert np.corrcoef(plain[visible], other[visible])[0, 1] > 0.98
+    assert not plain[~visible].any()
+
+
+def test_filter_equals_the_sum_over_frequencies() -> None:
+    rng = np.random.default_rng(3)
+    texture = rng.standard_normal((64, 512)).astype(np.float32)
+    response = filter_response(texture)
+    # Radial Gaussian by its definition at band 3 (row 28), then every frequency one by one.
+    rows = np.arange(64)
+    weights = np.exp(-0.5 * ((rows - 28) / PARAMETERS.row_sigma) ** 2)
+    line = (weights / weights.sum()) @ texture.astype(np.float64)
+    for column in (0, 5, 127):
+        total = 0j
+        for k in range(1, 256):
+            gain = np.exp(-(np.log(k / 512 * PARAMETERS.wavelength) ** 2) / (2 * np.log(PARAMETERS.sigma_ratio) ** 2))
+            amplitude = np.sum(line * np.exp(-2j * np.pi * k * np.arange(512) / 512))
+            total += gain * amplitude * np.exp(2j * np.pi * k * 4 * column / 512) / 512
+        assert response[3, column] == pytest.approx(total, abs=2e-2)
+
+
+@pytest.mark.parametrize("columns", [1, -3, 8])
+def test_a_turned_iris_gives_the_turned_code(columns: int) -> None:
+    rng = np.random.default_rng(4)
+    texture = np.clip(rng.standard_normal((64, 512)), -3, 3).astype(np.float32)
+    visible = np.ones((64, 512), bool)
+    visible[:, 300:420] = False
+    texture[~visible] = 0
+    straight = encode(texture, visible)
+    turned = encode(np.roll(texture, 4 * columns, axis=1), np.roll(visible, 4 * columns, axis=1))
+    differing = np.bitwise_count(rotate(straight.bits, 128, columns) ^ turned.bits).sum()
+    masks = np.bitwise_count(rotate(straight.mask, 128, columns) ^ turned.mask).sum()
+    assert differing + masks <= 4  # rounding at the edge of the mask and of the fragile bits
+
+
+def test_bits_behind_the_mask_are_not_comparable_and_a_share_is_fragile() -> None:
+    rng = np.random.default_rng(5)
+    texture = rng.standard_normal((64, 512)).astype(np.float32)
+    visible = np.ones((64, 512), bool)
+    full = np.bitwise_count(encode(texture, visible).mask).sum()
+    assert full == pytest.approx((1 - PARAMETERS.fragile_share) * 2048, abs=2)
+    visible[:, :256] = False
+    half = np.bitwise_count(encode(np.where(visible, texture, 0), visible).mask).sum()
+    assert half == pytest.approx(full / 2, rel=0.03)
+    visible[:] = False
+    assert not encode(np.zeros_like(texture), visible).mask.any()
+
+
+def test_bits_are_packed_column_after_column() -> None:
+    bits = np.zeros((8, 128, 2), bool)
+    bits[3, 5, 1] = True  # radius 3, column 5, imaginary
+    template = pack(bits, np.ones((8, 128, 2), bool))
+    position = 5 * 16 + 3 * 2 + 1
+    assert [w for w in range(32) if template.bits[w]] == [position // 64]
+    assert int(template.bits[position // 64]) == 1 << (position % 64)
