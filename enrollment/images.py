@@ -1,6 +1,7 @@
 """Bytes to pixels, with limits checked before any pixel is allocated.
 
-Reads PNG, JPEG, BMP, TIFF, JPEG 2000 (Pillow) and WSQ (the ``wsq`` plug-in, NBIS). What the bytes are is decided by the
+Reads PNG, JPEG, BMP, TIFF, JPEG 2000 (Pillow) and WSQ (header by the ``wsq`` plug-in, data by
+``wsq_process``). What the bytes are is decided by the
 bytes, never by the announced media type; a type that contradicts them is an error.
 """
 
@@ -9,24 +10,26 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import struct
 import warnings
 
 import numpy as np
 import wsq as _wsq_plugin  # noqa: F401  (registers the WSQ format with Pillow)
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from enrollment.wsq_process import decode_wsq
 from matcher.errors import SampleRejected
 
 MEDIA_TYPES = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # a JPEG with further pictures behind it, as many phones write; the first one counts
     "BMP": "image/bmp",
     "TIFF": "image/tiff",
     "JPEG2000": "image/jp2",
     "WSQ": "image/x-wsq",
 }
+_FORMATS = tuple(name for name in MEDIA_TYPES if name != "MPO")  # Pillow opens MPO as JPEG and renames it
 _ALIASES = {
     "image/jpg": "image/jpeg",
     "image/x-ms-bmp": "image/bmp",
@@ -34,6 +37,7 @@ _ALIASES = {
     "image/j2k": "image/jp2",
     "image/jpeg2000": "image/jp2",
     "image/wsq": "image/x-wsq",
+    "image/mpo": "image/jpeg",
 }
 
 
@@ -101,8 +105,13 @@ def decode_image(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=tuple(MEDIA_TYPES))
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        except Image.DecompressionBombError as error:
+            raise SampleRejected(
+                f"the image is over the limit of {limits.max_pixels:,} pixels ({error}); send one sample a file",
+                reason="IMAGE_TOO_LARGE",
+            ) from None
+        except Exception:  # plug-ins raise many types on damaged headers, UnboundLocalError (wsq) among them
             raise SampleRejected(
                 "these bytes are no image that can be read; send PNG, JPEG, BMP, TIFF, JPEG 2000 or WSQ",
                 reason="IMAGE_UNREADABLE",
@@ -128,7 +137,7 @@ def decode_image(
             )
         file_ppi = _file_ppi(image, data)
         try:
-            pixels = _upright_pixels(image)
+            pixels = decode_wsq(data, width, height) if image.format == "WSQ" else _upright_pixels(image)
         except Exception as error:  # Pillow's decoders raise many types on damaged data
             raise SampleRejected(
                 f"the {actual} file is truncated or damaged ({error}); scan or send it again",
