@@ -40,7 +40,16 @@ class SlotTable:
         return self._ids[: self._size]
 
     def append(self, ids: Sequence[int], labels: Sequence[int]) -> None:
-        """Gives the next rows to these ids. An id that is alive already keeps only its new row."""
+        """Gives the next rows to these ids. An id that is alive already keeps only its new row.
+
+        Raises:
+            ValueError: a label is not within 1 to 2^64 - 1 (0 marks a dead row: such a reference would never be found
+                and be lost at the next compaction), or ids and labels differ in number. Nothing is changed then.
+        """
+        if len(ids) != len(labels):
+            raise ValueError(f"{len(ids)} ids but {len(labels)} labels")
+        if not all(0 < label < 1 << 64 for label in labels):
+            raise ValueError("a label is not within 1 to 2^64 - 1; put every reference into a gallery")
         need = self._size + len(ids)
         if need > len(self._ids):
             capacity = max(need, 2 * len(self._ids))
