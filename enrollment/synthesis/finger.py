@@ -26,7 +26,14 @@ from numpy.typing import NDArray
 
 from enrollment.synthesis.finger_flow import Pattern, RidgeFlow, natural_pattern, ramp
 
-__all__ = ["FingerSynthesisParameters", "MasterPrint", "Pattern", "master_print", "synthesise_finger"]
+__all__ = [
+    "FingerSynthesisParameters",
+    "MasterPrint",
+    "Pattern",
+    "master_print",
+    "orientation_field",
+    "synthesise_finger",
+]
 
 _PURPOSE_IDENTITY = 0xF1
 _PURPOSE_IMPRESSION = 0xF2
@@ -151,7 +158,7 @@ def master_print(identity_seed: int, pattern: Pattern | None = None) -> MasterPr
     drawn = natural_pattern(rng)
     pattern = pattern or drawn
     flow = RidgeFlow.draw(pattern, rng)
-    orientation = _orientation_field(flow, rng)
+    orientation = orientation_field(flow, rng)
     ridges = _grow(orientation, _period_map(flow, rng), rng)
     pores = _pores(ridges, rng)
     for array in (ridges, orientation, pores):
@@ -162,7 +169,7 @@ def master_print(identity_seed: int, pattern: Pattern | None = None) -> MasterPr
 # --- orientation and period -------------------------------------------------------------------------------------------
 
 
-def _orientation_field(flow: RidgeFlow, rng: np.random.Generator) -> NDArray[np.float32]:
+def orientation_field(flow: RidgeFlow, rng: np.random.Generator) -> NDArray[np.float32]:
     """Ridge orientation everywhere on the canvas, radians, 0 to pi, y upwards."""
     height, width = _P.canvas
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)

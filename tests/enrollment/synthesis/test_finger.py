@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from enrollment.synthesis.finger import Pattern, master_print, synthesise_finger
+from enrollment.synthesis.finger import Pattern, master_print, orientation_field, synthesise_finger
+from enrollment.synthesis.finger_flow import RidgeFlow
 
-IDENTITIES = 8
+IDENTITIES = 6
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def extract(extractor: nbis.NbisExtractor, image: NDArray[np.uint8]) -> nbis.Min
 
 @pytest.fixture(scope="module")
 def prints(extractor: nbis.NbisExtractor) -> list[tuple[nbis.Minutiae, nbis.Minutiae]]:
-    """Two impressions of each of eight fingers."""
+    """Two impressions of each of six fingers."""
     return [
         (extract(extractor, synthesise_finger(i, 0)), extract(extractor, synthesise_finger(i, 1)))
         for i in range(IDENTITIES)
@@ -74,9 +75,11 @@ def test_identities_impressions_and_patterns_all_differ() -> None:
 
 
 @pytest.mark.parametrize("pattern", list(Pattern))
-def test_the_orientation_field_has_the_singularities_of_its_class(pattern: Pattern) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_the_orientation_field_has_the_singularities_of_its_class(pattern: Pattern, seed: int) -> None:
     """Counted by the Poincare index of every square of four pixels: half a turn up at a loop, down at a delta."""
-    orientation = master_print(4, pattern).orientation.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    orientation = orientation_field(RidgeFlow.draw(pattern, rng), rng).astype(np.float64)
 
     def step(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.mod(b - a + np.pi / 2, np.pi) - np.pi / 2
@@ -89,7 +92,7 @@ def test_the_orientation_field_has_the_singularities_of_its_class(pattern: Patte
     assert (loops, deltas) == expected
 
 
-@pytest.mark.parametrize("identity", [0, 6])
+@pytest.mark.parametrize("identity", [0, 3])
 def test_ridges_fill_the_finger_at_a_period_near_nine_pixels(identity: int) -> None:
     ridges = master_print(identity).ridges
     inner = ridges[120:-120, 100:-100]
@@ -98,6 +101,7 @@ def test_ridges_fill_the_finger_at_a_period_near_nine_pixels(identity: int) -> N
         patch = inner[top : top + 128, left : left + 128] * np.hanning(128)[:, None] * np.hanning(128)
         power = np.abs(np.fft.fftshift(np.fft.fft2(patch))) ** 2
         radius = np.hypot(*np.mgrid[-64:64, -64:64]) / 128
+        power[(radius < 0.05) | (radius > 0.2)] = 0  # the fundamental; square ridges have harmonics
         mean_period = power.sum() / (power * radius).sum()
         assert 7.0 < mean_period < 11.5
 
