@@ -43,8 +43,8 @@ class FingerExtractionParameters:
         min_ridge_area: square millimetres (least of the prints 26; the most of 880 eyes 14).
         min_ridge_share: part of the foreground (least of the prints 0.24; 99 % of faces under 0.1).
         min_minutiae: fewer prove no identity (least of the prints 11).
-        min_sureness: mean quality of the ten best minutiae (least of the prints 0.457, 1 % of them under 0.75; most of
-            the faces and eyes under 0.44).
+        min_likeness: ridge share times the mean quality of the ten best minutiae. Two of the 688 prints, of NFIQ 2 1
+            and 11, lie below (0.12, 0.16); above lie 2 of 438 eyes that were enlarged 1.6 times, of others none.
         min_quality: of a minutia. EER on real prints 1.0 % at 0.30, 0.7 % at 0.20, 0.8 % at 0.15.
         max_minutiae: kept, best first.
         small_area, few_minutiae, low_quality, dark, pale: below (pale: above) which advice is given.
@@ -57,7 +57,7 @@ class FingerExtractionParameters:
     min_ridge_area: float = 20.0
     min_ridge_share: float = 0.18
     min_minutiae: int = 8
-    min_sureness: float = 0.45
+    min_likeness: float = 0.185
     min_quality: float = 0.20
     max_minutiae: int = 60
     small_area: float = 70.0
@@ -107,11 +107,12 @@ class FingerExtractor:
         self._check_ridges(ridges)
         crop = np.ascontiguousarray(grey[ridges.top : ridges.bottom, ridges.left : ridges.right])
         found = self._network.find(crop, min_quality=p.min_quality, max_count=p.max_minutiae)
-        sureness = float(found.quality[:10].mean()) if len(found) else 0.0
-        if len(found) < p.min_minutiae or sureness < p.min_sureness:
+        likeness = ridges.ridge_share * float(found.quality[:10].mean()) if len(found) else 0.0
+        if len(found) < p.min_minutiae or likeness < p.min_likeness:
             raise SampleRejected(
-                f"the image shows no usable fingerprint: {len(found)} minutiae where at least {p.min_minutiae} sure "
-                "ones are needed; clean the finger and the sensor, press flat and capture again",
+                f"the image shows no usable fingerprint: {len(found)} minutiae (at least {p.min_minutiae} are needed) "
+                f"and a likeness to friction ridges of {likeness:.2f} (at least {p.min_likeness:g}); "
+                "clean the finger and the sensor, press flat and capture again",
                 reason="FINGER_NOT_FOUND",
             )
         template = FingerTemplate(

@@ -32,7 +32,7 @@ def slow_votes(probe: FingerTemplate, gallery: dict[int, FingerTemplate], neares
             turn = abs((int(p.angle[i]) - angle + 32768) % 65536 - 32768)
             both = float(np.sqrt(np.bitwise_count(p.bits[i]).sum()) + np.sqrt(np.bitwise_count(bits).sum()))
             if turn <= 16384 and both > 0:
-                best[reference] = max(best.get(reference, 0.0), 1 - np.sqrt(distances[at]) / both)
+                best[reference] = max(best.get(reference, 0.0), 1 - np.sqrt(distances[at]) / both - 0.3)
         for reference, value in best.items():
             votes[reference] += value
     return votes
