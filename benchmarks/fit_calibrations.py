@@ -51,6 +51,7 @@ def fit(samples: Sequence[RealSample], made: Sequence[Template], which: str) -> 
     about = {
         "data": DATA[modality],
         "subjects": len({s.subject_id for s in samples}),
+        "body_parts": len({s.body_part for s in samples}),
         "which": which,
         "samples": len(samples),
         "date": DATE,

@@ -33,14 +33,18 @@ SYNTHETIC_SETS = ("fvc2000_DB4_B", "fvc2002_DB4_B", "fvc2004_DB4_B")
 
 @dataclasses.dataclass(frozen=True)
 class RealSample:
-    """A row of a manifest. ``subject_id`` is what tells classes apart: a person, for fingers and irises one of their
-    fingers or eyes."""
+    """A row of a manifest."""
 
     path: Path
     subject_id: str
     encounter: str
     position: Position
     ppi: float | None
+
+    @property
+    def body_part(self) -> tuple[str, Position]:
+        """What tells classes apart: subject and position."""
+        return self.subject_id, self.position
 
     @property
     def dataset(self) -> str:
@@ -128,7 +132,7 @@ class PairScores:
     """Raw scores of all pairs of samples.
 
     Attributes:
-        genuine: float64[g], pairs of one subject; impostor: float64[n], pairs of two.
+        genuine: float64[g], pairs of one body part; impostor: float64[n], pairs of two.
         not_comparable: pairs without a score, left out of both.
     """
 
@@ -141,12 +145,13 @@ def all_pairs(samples: Sequence[RealSample], made: Sequence[Template]) -> PairSc
     """Compares every sample with every later one, through the index that serves searches."""
     index = index_for(made[0].modality, made[0].algorithm)
     index.apply([], [(i, 1, t) for i, t in enumerate(made)])
-    subjects = np.unique([s.subject_id for s in samples], return_inverse=True)[1]
+    numbers: dict[tuple[str, Position], int] = {}
+    parts = np.array([numbers.setdefault(s.body_part, len(numbers)) for s in samples])
     genuine, impostor, lost = [], [], 0
     for i in range(len(made) - 1):
         later = np.arange(i + 1, len(made), dtype=np.int64)
         scores = index.compare(index.comparator.prepare(made[i]), later)
-        same = subjects[later] == subjects[i]
+        same = parts[later] == parts[i]
         usable = ~np.isnan(scores)
         lost += int((~usable).sum())
         genuine.append(scores[same & usable])

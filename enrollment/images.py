@@ -20,6 +20,9 @@ from PIL import Image, ImageOps
 from enrollment.wsq_process import decode_wsq
 from matcher.errors import SampleRejected
 
+# Pillow warns of odd but readable files. A filter for the whole process, because catch_warnings is not thread-safe.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 MEDIA_TYPES = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
@@ -102,47 +105,45 @@ def decode_image(
         )
     if ppi is not None and not (math.isfinite(ppi) and 50 <= ppi <= 4000):
         raise SampleRejected(f"{ppi:g} ppi is not within 50-4000", reason="PPI_INVALID")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        except Image.DecompressionBombError as error:
-            raise SampleRejected(
-                f"the image is over the limit of {limits.max_pixels:,} pixels ({error}); send one sample a file",
-                reason="IMAGE_TOO_LARGE",
-            ) from None
-        except Exception:  # plug-ins raise many types on damaged headers, UnboundLocalError (wsq) among them
-            raise SampleRejected(
-                "these bytes are no image that can be read; send PNG, JPEG, BMP, TIFF, JPEG 2000 or WSQ",
-                reason="IMAGE_UNREADABLE",
-            ) from None
-        width, height = image.size
-        if width * height > limits.max_pixels:
-            raise SampleRejected(
-                f"the image has {width} x {height} pixels, over the limit of {limits.max_pixels:,}",
-                reason="IMAGE_TOO_LARGE",
-            )
-        if min(width, height) < limits.min_side:
-            raise SampleRejected(
-                f"the image has {width} x {height} pixels; each side needs at least {limits.min_side}",
-                reason="IMAGE_TOO_SMALL",
-            )
-        actual = MEDIA_TYPES[image.format or ""]
-        claimed = media_type.strip().lower().split(";")[0]
-        claimed = _ALIASES.get(claimed, claimed)
-        if claimed and claimed not in ("application/octet-stream", actual):
-            raise SampleRejected(
-                f"the media type says {claimed} but the bytes are {actual}; correct it or leave it out",
-                reason="MEDIA_TYPE_MISMATCH",
-            )
-        file_ppi = _file_ppi(image, data)
-        try:
-            pixels = decode_wsq(data, width, height) if image.format == "WSQ" else _upright_pixels(image)
-        except Exception as error:  # Pillow's decoders raise many types on damaged data
-            raise SampleRejected(
-                f"the {actual} file is truncated or damaged ({error}); scan or send it again",
-                reason="IMAGE_TRUNCATED",
-            ) from None
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise SampleRejected(
+            f"the image is over the limit of {limits.max_pixels:,} pixels ({error}); send one sample a file",
+            reason="IMAGE_TOO_LARGE",
+        ) from None
+    except Exception:  # plug-ins raise many types on damaged headers, UnboundLocalError (wsq) among them
+        raise SampleRejected(
+            "these bytes are no image that can be read; send PNG, JPEG, BMP, TIFF, JPEG 2000 or WSQ",
+            reason="IMAGE_UNREADABLE",
+        ) from None
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise SampleRejected(
+            f"the image has {width} x {height} pixels, over the limit of {limits.max_pixels:,}",
+            reason="IMAGE_TOO_LARGE",
+        )
+    if min(width, height) < limits.min_side:
+        raise SampleRejected(
+            f"the image has {width} x {height} pixels; each side needs at least {limits.min_side}",
+            reason="IMAGE_TOO_SMALL",
+        )
+    actual = MEDIA_TYPES[image.format or ""]
+    claimed = media_type.strip().lower().split(";")[0]
+    claimed = _ALIASES.get(claimed, claimed)
+    if claimed and claimed not in ("application/octet-stream", actual):
+        raise SampleRejected(
+            f"the media type says {claimed} but the bytes are {actual}; correct it or leave it out",
+            reason="MEDIA_TYPE_MISMATCH",
+        )
+    file_ppi = _file_ppi(image, data)
+    try:
+        pixels = decode_wsq(data, width, height) if image.format == "WSQ" else _upright_pixels(image)
+    except Exception as error:  # Pillow's decoders raise many types on damaged data
+        raise SampleRejected(
+            f"the {actual} file is truncated or damaged ({error}); scan or send it again",
+            reason="IMAGE_TRUNCATED",
+        ) from None
     return DecodedImage(pixels, ppi if ppi is not None else file_ppi, actual)
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from matcher.changes import Change, EncounterEnrolled, Reference, SubjectDeleted
-from matcher.errors import AlreadyExists, AmbisError, NotFound, PreconditionFailed, StorageFailure
+from matcher.errors import AlreadyExists, AmbisError, InvalidInput, NotFound, PreconditionFailed, StorageFailure
 from matcher.gallery import MAX_GALLERIES
 from matcher.positions import Position
 from matcher.records.entries import (
@@ -146,6 +146,8 @@ class RecordStore:
         known = _find_receipt(connection, new.idempotency_key, new.request_sha256)
         if known is not None:
             return known, None
+        if not new.galleries:
+            raise InvalidInput("the encounter belongs to no gallery, so no search would find it", field="galleries")
         now = self._clock()
         self._register_galleries(connection, new.galleries)
         subject = self._subject_row(connection, new, now)
@@ -412,8 +414,8 @@ def _find_receipt(connection: Connection, key: str, request_sha256: str) -> Rece
         return None
     if not row.subject_id:
         raise PreconditionFailed(
-            f"what was enrolled under idempotency key {key!r} has been deleted since; to enrol it again on purpose, use "
-            "a new key",
+            f"what was enrolled under idempotency key {key!r} has been deleted since; to enrol it again on purpose, "
+            "use a new key",
             reason="DELETED_SINCE",
             field="idempotency_key",
         )

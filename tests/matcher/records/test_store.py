@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from matcher.changes import EncounterEnrolled, SubjectDeleted
-from matcher.errors import AlreadyExists, AmbisError, NotFound, PreconditionFailed
+from matcher.errors import AlreadyExists, AmbisError, InvalidInput, NotFound, PreconditionFailed
 from matcher.positions import Position
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode
 from matcher.records.store import RecordStore
@@ -246,6 +246,12 @@ def test_galleries_are_bounded(store: RecordStore) -> None:
     assert isinstance(outcome, PreconditionFailed)
     assert outcome.reason == "TOO_MANY_GALLERIES"
     assert receipt(store.enrol([encounter("known", galleries=("g5",))])[0]).lsn == 64
+
+
+def test_an_encounter_that_no_search_would_find_is_refused(store: RecordStore) -> None:
+    (outcome,) = store.enrol([encounter("a", galleries=())])
+    assert isinstance(outcome, InvalidInput)
+    assert store.counts() == (0, 0)
 
 
 def test_folder_is_locked_against_a_second_process(store: RecordStore, tmp_path: Path) -> None:
