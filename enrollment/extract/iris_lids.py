@@ -31,6 +31,8 @@ def find_lid(gy: NDArray[np.float32], pupil: Circle, limbus: Circle, *, upper: b
         limbus.x,
         limbus.y,
         limbus.radius,
+        pupil.x,
+        pupil.y,
         pupil.radius,
         sign,
         np.array(_SLOPES),
@@ -45,6 +47,8 @@ def _best_parabola(
     cx: float,
     cy: float,
     radius: float,
+    pupil_x: float,
+    pupil_y: float,
     pupil_radius: float,
     sign: float,
     slopes: NDArray[np.float64],
@@ -67,6 +71,9 @@ def _best_parabola(
                     t = (2.0 * i / (points - 1) - 1.0) * radius
                     y = y0 + slope * t - sign * bend * t * t
                     if t * t + (y - cy) ** 2 > 0.86 * radius * radius:  # beyond, the limbus itself is felt
+                        continue
+                    # What was painted over the pupil says nothing of a lid that crosses it.
+                    if (cx + t - pupil_x) ** 2 + (y - pupil_y) ** 2 < (1.25 * pupil_radius) ** 2:
                         continue
                     px, py = int(cx + t + 0.5), int(y + 0.5)
                     if 0 <= px < width and 0 <= py < height:
