@@ -56,9 +56,9 @@ def fit(samples: Sequence[RealSample], made: Sequence[Template], which: str) -> 
         "samples": len(samples),
         "date": DATE,
         "made_by": "benchmarks/fit_calibrations.py",
-        "trusted_to": "rule of three on the impostor comparisons, taken as independent",
+        "limits": "FMR: upper 90 % by bootstrap over subjects; trusted_to: rule of three, n / design effect",
     }
-    return fit_calibration(modality, algorithm, scores.genuine, scores.impostor, about)
+    return fit_calibration(modality, algorithm, scores.genuine, scores.impostor, about, scores.impostor_subjects)
 
 
 def check(calibration: Calibration, samples: Sequence[RealSample], made: Sequence[Template]) -> str:

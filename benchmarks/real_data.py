@@ -133,11 +133,13 @@ class PairScores:
 
     Attributes:
         genuine: float64[g], pairs of one body part; impostor: float64[n], pairs of two.
+        impostor_subjects: int64[n, 2], numbers of the two subjects.
         not_comparable: pairs without a score, left out of both.
     """
 
     genuine: NDArray[np.float64]
     impostor: NDArray[np.float64]
+    impostor_subjects: NDArray[np.int64]
     not_comparable: int
 
 
@@ -147,7 +149,8 @@ def all_pairs(samples: Sequence[RealSample], made: Sequence[Template]) -> PairSc
     index.apply([], [(i, 1, t) for i, t in enumerate(made)])
     numbers: dict[tuple[str, Position], int] = {}
     parts = np.array([numbers.setdefault(s.body_part, len(numbers)) for s in samples])
-    genuine, impostor, lost = [], [], 0
+    people = np.unique([s.subject_id for s in samples], return_inverse=True)[1].astype(np.int64)
+    genuine, impostor, pairs, lost = [], [], [], 0
     for i in range(len(made) - 1):
         later = np.arange(i + 1, len(made), dtype=np.int64)
         scores = index.compare(index.comparator.prepare(made[i]), later)
@@ -156,4 +159,6 @@ def all_pairs(samples: Sequence[RealSample], made: Sequence[Template]) -> PairSc
         lost += int((~usable).sum())
         genuine.append(scores[same & usable])
         impostor.append(scores[~same & usable])
-    return PairScores(np.concatenate(genuine), np.concatenate(impostor), lost)
+        others = people[later[~same & usable]]
+        pairs.append(np.stack([np.full_like(others, people[i]), others], axis=1))
+    return PairScores(np.concatenate(genuine), np.concatenate(impostor), np.concatenate(pairs), lost)

@@ -6,6 +6,8 @@ import ipaddress
 import logging
 from pathlib import Path
 
+import cv2
+
 from enrollment.extract.extraction import ModalityExtractor
 from enrollment.extract.extractors import Extractors
 from enrollment.extract.face import load_face_extractor
@@ -48,6 +50,7 @@ def start_server(settings: Settings) -> AmbisServer:
 
 def load_extractors(settings: Settings) -> Extractors:
     """The extractors of all modalities that can run here, and reasons for those that cannot."""
+    cv2.setNumThreads(1)  # images are extracted side by side already
     extractors: list[ModalityExtractor] = [FingerExtractor(), IrisExtractor()]
     missing: dict[Modality, str] = {}
     if settings.face_pack == "none":

@@ -10,7 +10,13 @@ scores of people who are then not quoted, gives it the scale that leaves the sys
    "Application-independent evaluation of speaker detection", 2006), held between two bounds: never above
    score * ln(10)/10, because P(LR >= t | impostor) <= 1/t for every likelihood ratio, and never below the log of the
    share of spoilt genuine samples, so that one bad sample does not sink a person.
-3. ``trusted_to``: the score up to which the number of impostor comparisons supports the FMR (rule of three: FMR = 3/n).
+3. ``trusted_to``: the score up to which the impostor comparisons support the FMR: the rule of three, FMR = 3/n, on the
+   effective number n of comparisons.
+
+Comparisons that share a subject are not independent (ISO/IEC 19795-1, annex B): a person who is easily mistaken is so
+again and again. So where the fit is told who was compared, FMR is not the estimate but its upper confidence limit by
+bootstrap over subjects, and n is divided by the design effect, the variance of the bootstrapped FMR over that of
+independent comparisons.
 
 The artefact is a small versioned JSON file; those of the shipped algorithms are in ``matcher/calibrations``, each
 with the data it was fitted on.
@@ -50,6 +56,12 @@ class CalibrationParameters:
     """... or over the quantile that leaves this many excesses, where that is lower."""
     step: float = 0.5
     """Distance between knots, in score units (dB)."""
+    resamples: int = 200
+    """Bootstrap resamples of the subjects (Efron & Tibshirani 1993, chapter 6: 50 to 200 for standard errors)."""
+    confidence: float = 0.9
+    """One-sided confidence of the upper limit on FMR."""
+    design_score: float = 30.0
+    """The design effect is taken where one comparison in 1,000 passes: far out, but with enough that do."""
     spoilt_score: float = 10.0
     """A genuine comparison below this score looks like an impostor's: its sample is spoilt."""
     spoilt_minimum: float = 0.01
@@ -65,6 +77,8 @@ class Calibration:
         raw, score: float64[k], ascending knots of raw score -> -10*log10(FMR); linear between them.
         tail_slope: score per raw unit beyond the last knot.
         trusted_to: score up to which the data supports the FMR.
+        trusted_llr: log-likelihood ratio of "reaches trusted_to": how much a score beyond it is worth for certain. (The
+            ratio at a score is one of densities and may be small where genuine scores are as rare as impostors'.)
         llr_score, llr: float64[m], ascending knots of score -> log-likelihood ratio (natural logarithm).
         about: what it was fitted on: data, counts, date, goodness.
     """
@@ -75,6 +89,7 @@ class Calibration:
     score: NDArray[np.float64]
     tail_slope: float
     trusted_to: float
+    trusted_llr: float
     llr_score: NDArray[np.float64]
     llr: NDArray[np.float64]
     about: Mapping[str, Any]
@@ -86,7 +101,8 @@ class Calibration:
         _check_knots("llr", self.llr, False)
         if len(self.raw) != len(self.score) or len(self.llr_score) != len(self.llr):
             raise InvalidInput("calibration artefact: knots differ in length", reason="CALIBRATION_INVALID")
-        if not (math.isfinite(self.tail_slope) and self.tail_slope > 0 and self.trusted_to > 0):
+        numbers = (self.tail_slope, self.trusted_to, self.trusted_llr)
+        if not (all(map(math.isfinite, numbers)) and self.tail_slope > 0 and self.trusted_to > 0):
             raise InvalidInput(
                 "calibration artefact: tail_slope and trusted_to must be positive", reason="CALIBRATION_INVALID"
             )
@@ -116,6 +132,7 @@ class Calibration:
                 "score": [round(float(v), 4) for v in self.score],
                 "tail_slope": self.tail_slope,
                 "trusted_to": round(self.trusted_to, 3),
+                "trusted_llr": round(self.trusted_llr, 4),
                 "llr_score": [round(float(v), 4) for v in self.llr_score],
                 "llr": [round(float(v), 5) for v in self.llr],
                 "about": dict(self.about),
@@ -136,6 +153,7 @@ class Calibration:
                 algorithm=str(data["algorithm"]),
                 tail_slope=float(data["tail_slope"]),
                 trusted_to=float(data["trusted_to"]),
+                trusted_llr=float(data["trusted_llr"]),
                 about=dict(data["about"]),
                 **knots,
             )
@@ -188,6 +206,7 @@ def fit_calibration(
     genuine: NDArray[np.floating],
     impostor: NDArray[np.floating],
     about: Mapping[str, Any],
+    impostor_subjects: NDArray[np.integer] | None = None,
     parameters: CalibrationParameters | None = None,
 ) -> Calibration:
     """Fits an artefact.
@@ -197,40 +216,44 @@ def fit_calibration(
         genuine: float[g], raw scores of same-subject comparisons, g >= 100.
         impostor: float[n], raw scores of different-subject comparisons, n >= 1,000.
         about: description of the data; counts are added.
+        impostor_subjects: int[n, 2], numbers (from 0) of the two subjects of each impostor comparison; without it the
+            comparisons are taken as independent.
         parameters: see the class.
 
     Raises:
         InvalidInput: too few or non-finite scores.
     """
     p = parameters or CalibrationParameters()
-    g = np.sort(np.asarray(genuine, np.float64))
-    n = np.sort(np.asarray(impostor, np.float64))
+    g = np.asarray(genuine, np.float64)
+    n = np.asarray(impostor, np.float64)
     if len(g) < 100 or len(n) < 1000 or not (np.isfinite(g).all() and np.isfinite(n).all()):
         raise InvalidInput(
             f"calibration needs 100 genuine and 1,000 impostor scores, all finite; got {len(g)} and {len(n)}",
             reason="CALIBRATION_DATA",
         )
-    raw, score, slope = _fmr_knots(n, p)
-    draft = Calibration(
-        modality,
-        algorithm,
-        raw,
-        score,
-        slope,
-        10 * math.log10(len(n) / 3),
-        np.array([0.0, 1.0]),
-        np.array([0.0, 0.0]),
-        {},
-    )
+    raw, score, slope = _fmr_knots(np.sort(n), p)
+    effect = 1.0
+    if impostor_subjects is not None:
+        score, slope, effect = _cautious(n, np.asarray(impostor_subjects, np.int64), raw, score, slope, p)
+    trusted_to = 10 * math.log10(len(n) / effect / 3)
+    flat = np.array([0.0, 1.0])
+    draft = Calibration(modality, algorithm, raw, score, slope, trusted_to, 0.0, flat, np.zeros(2), {})
     llr_score, llr, spoilt = _llr_knots(draft.to_score(g), draft.to_score(n), p)
-    counts = {"genuine_comparisons": len(g), "impostor_comparisons": len(n), "spoilt_share": round(spoilt, 5)}
-    return dataclasses.replace(draft, llr_score=llr_score, llr=llr, about={**about, **counts})
+    share = min(1.0 - spoilt, float(np.mean(draft.to_score(g) >= trusted_to)))
+    trusted_llr = max(0.0, math.log(max(share, 1e-6)) + trusted_to * LN10_10)
+    counts = {
+        "genuine_comparisons": len(g),
+        "impostor_comparisons": len(n),
+        "design_effect": round(effect, 2),
+        "spoilt_share": round(spoilt, 5),
+    }
+    return dataclasses.replace(draft, llr_score=llr_score, llr=llr, trusted_llr=trusted_llr, about={**about, **counts})
 
 
 def _fmr_knots(
     impostor: NDArray[np.float64], p: CalibrationParameters
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Knots of raw -> score inside the data, and the slope beyond."""
+    """Knots of raw -> score inside the data (sorted), and the slope beyond."""
     count = len(impostor)
     top = 10 * math.log10(count / p.support)
     scores = np.arange(0.0, top, p.step)
@@ -242,11 +265,48 @@ def _fmr_knots(
     scores = scores[first]
     tail = max(p.tail_minimum, int(count * (1 - p.tail_quantile)))
     threshold = impostor[count - tail - 1]
-    mean_excess = float(np.mean(impostor[count - tail :] - threshold))
-    slope = 10 / math.log(10) / max(mean_excess, 1e-9)
+    slope = _tail_slope(float(np.mean(impostor[count - tail :] - threshold)))
     if len(raws) < 2:
         raws, scores = np.array([raws[0], raws[0] + top / slope]), np.array([0.0, top])
     return raws, scores, slope
+
+
+def _tail_slope(mean_excess: float) -> float:
+    """Score per raw unit of an exponential tail."""
+    return 10 / math.log(10) / max(mean_excess, 1e-9)
+
+
+def _cautious(
+    impostor: NDArray[np.float64],
+    subjects: NDArray[np.int64],
+    raw: NDArray[np.float64],
+    score: NDArray[np.float64],
+    slope: float,
+    p: CalibrationParameters,
+) -> tuple[NDArray[np.float64], float, float]:
+    """Scores of the knots at the upper limit on FMR, the slope at its lower limit, and the design effect."""
+    rng = np.random.default_rng(0)
+    people = int(subjects.max()) + 1
+    bins = np.searchsorted(raw, impostor, side="right")  # how many knots each comparison reaches
+    tail = max(p.tail_minimum, int(len(impostor) * (1 - p.tail_quantile)))
+    threshold = np.partition(impostor, len(impostor) - tail - 1)[len(impostor) - tail - 1]
+    far = np.flatnonzero(impostor > threshold)
+    rates, excesses = [], []
+    for _ in range(p.resamples):
+        weight = np.bincount(rng.integers(0, people, people), minlength=people).astype(np.float64)
+        weights = weight[subjects[:, 0]] * weight[subjects[:, 1]]
+        reach = np.bincount(bins, weights, minlength=len(raw) + 1)[::-1].cumsum()[::-1]
+        rates.append(reach[1:] / max(reach[0], 1.0))
+        if weights[far].sum() > 0:
+            excesses.append(float(np.average(impostor[far] - threshold, weights=weights[far])))
+    table = np.array(rates)
+    upper = np.quantile(table, p.confidence, axis=0)
+    limited = np.minimum.accumulate(np.minimum(upper, 1.0))
+    cautious = np.minimum(score, -10 * np.log10(np.maximum(limited, 1e-12)))
+    at = int(np.argmin(np.abs(score - p.design_score)))
+    mean = float(table[:, at].mean())
+    effect = max(1.0, float(table[:, at].var()) / (mean * (1 - mean) / len(impostor))) if 0 < mean < 1 else 1.0
+    return np.maximum.accumulate(cautious), _tail_slope(float(np.quantile(excesses, p.confidence))), effect
 
 
 def _llr_knots(

@@ -53,8 +53,11 @@ def calibrate_position(calibration: Calibration, raw: float, comparisons: int) -
     """
     penalty = 10 * math.log10(comparisons)
     score = max(0.0, float(calibration.to_score(raw)) - penalty)
-    trusted = max(0.0, min(score, calibration.trusted_to - penalty))
-    return PositionScore(score, float(calibration.to_llr(score)), trusted, float(calibration.to_llr(trusted)))
+    llr = float(calibration.to_llr(score))
+    limit = max(0.0, calibration.trusted_to - penalty)
+    if score <= limit:
+        return PositionScore(score, llr, score, llr)
+    return PositionScore(score, llr, limit, min(llr, calibration.trusted_llr - penalty * LN10_10))
 
 
 def fuse(positions: Sequence[PositionScore]) -> FusedScore:

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036  (this file runs before anything is checked)
     sys.exit(
         f"AMBIS needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. "
         "Run make with PYTHON=python3.11, for example."

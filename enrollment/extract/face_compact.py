@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrollment.extract.face_alignment import warp
-from enrollment.extract.face_onnx import Network
 from enrollment.extract.face_pack import FaceBox, FaceEmbedding, unit_sum
 from enrollment.extract.face_quality import Ramp
+from enrollment.extract.onnx_network import Network
 from enrollment.models import LANDMARKS, RECOGNISER, read_model
 from matcher.face.comparison import COMPACT_ALGORITHM
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from enrollment.extract.denormals import flushed_denormals
 from enrollment.extract.face_alignment import ALIGNED_SIDE
-from enrollment.extract.face_onnx import session_options
 from enrollment.extract.face_pack import FaceBox, FaceEmbedding, unit_sum
+from enrollment.extract.onnx_network import session_options
 from matcher.errors import ModalityUnavailable
 
 

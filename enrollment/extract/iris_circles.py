@@ -13,11 +13,11 @@ import math
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from enrollment.extract.iris_geometry import Circle
 from enrollment.extract.iris_parameters import IrisExtractionParameters
+from matcher.compiled import kernel
 
 Picture = NDArray[np.float32]
 
@@ -120,7 +120,7 @@ def _without_holes(binary: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(flooded != 2, np.uint8)
 
 
-@njit(nogil=True)
+@kernel
 def _ring(
     gx: Picture, gy: Picture, x: float, y: float, r: float, clip: float, cos: Picture, sin: Picture
 ) -> tuple[float, float]:
@@ -136,7 +136,7 @@ def _ring(
     return total / cos.shape[0], positive / cos.shape[0]
 
 
-@njit(nogil=True)
+@kernel
 def _refine_pupil(
     gx: Picture,
     gy: Picture,
@@ -250,7 +250,7 @@ def _search_limbus(
     )
 
 
-@njit(nogil=True)
+@kernel
 def _limbus_kernel(
     gx: Picture,
     gy: Picture,

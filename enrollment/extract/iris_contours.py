@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from enrollment.extract.iris_geometry import ANGLES, DIRECTIONS, Boundary, Circle
+from matcher.compiled import kernel
 
 _LEVELS = 65
 
@@ -52,7 +52,7 @@ def refine_boundary(
     return Boundary(circle.x, circle.y, _fourier_fit(found, strength, circle.radius, order))
 
 
-@njit(nogil=True)
+@kernel
 def _closed_path(gain: NDArray[np.float64], penalty: float) -> NDArray[np.int64]:
     """The level at each angle of the path of greatest gain, at most 2 levels a step, each step costing its square.
 

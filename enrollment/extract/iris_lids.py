@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from enrollment.extract.iris_geometry import Circle, Lid
+from matcher.compiled import kernel
 
 LEAST_EDGE = 2.0
 """Mean gradient, grey levels a pixel, below which there is no lid: the iris is open there."""
@@ -41,7 +41,7 @@ def find_lid(gy: NDArray[np.float32], pupil: Circle, limbus: Circle, *, upper: b
     return Lid(x0, y0, slope, bend) if edge > LEAST_EDGE else None
 
 
-@njit(nogil=True)
+@kernel
 def _best_parabola(
     gy: NDArray[np.float32],
     cx: float,

@@ -19,8 +19,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.compiled import kernel, popcount
 from matcher.errors import ModelMismatch
-from matcher.finger.compiled import kernel, popcount
 from matcher.finger.cylinders import TURN, PreparedFinger, prepare_finger
 from matcher.finger.parameters import FINGER_ALGORITHM, ComparisonParameters, CylinderParameters
 from matcher.positions import Modality

@@ -21,7 +21,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.finger.compiled import kernel
+from matcher.compiled import kernel
 from matcher.finger.parameters import CylinderParameters
 from matcher.templates import FingerTemplate
 

@@ -18,8 +18,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.compiled import kernel
 from matcher.finger.comparison import FingerComparator, FingerRows
-from matcher.finger.compiled import kernel
 from matcher.finger.cylinders import PreparedFinger
 from matcher.modality import ALL_LABELS
 from matcher.slots import SlotTable

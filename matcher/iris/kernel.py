@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-
-def _emit_popcount(typing_context: Any, word: Any) -> Any:
-    """Set bits of a uint64, by LLVM's ``ctpop`` (one instruction, and vectorised where the machine can)."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
+from matcher.compiled import kernel, popcount
 
 
-_popcount: Any = intrinsic(_emit_popcount)
-
-
-@njit(nogil=True)
+@kernel
 def _score_rows(
     probe_bits: NDArray[np.uint64],
     probe_masks: NDArray[np.uint64],
@@ -44,7 +30,7 @@ def _score_rows(
                 for w in range(probe_bits.shape[1]):
                     common = probe_masks[s, w] & masks[row, w]
                     different = (probe_bits[s, w] ^ codes[row, w]) & common
-                    counts += _popcount(different) + (_popcount(common) << high)
+                    counts += popcount(different) + (popcount(common) << high)
                 compared = np.int64(counts >> high)
                 score = (compared - 2 * np.int64(counts & low)) * weights[compared]
                 if score > best:  # never true for NaN, the weight below the floor

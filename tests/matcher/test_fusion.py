@@ -30,6 +30,14 @@ def test_trust_is_capped() -> None:
     assert far.trusted_llr < far.llr
 
 
+def test_two_positions_beyond_trust_are_trusted_for_more_than_one() -> None:
+    # A score as rare among genuine comparisons as among impostors has a small ratio of densities, but a score beyond
+    # the trusted one is worth at least what reaching that one is worth.
+    far = calibrate_position(CALIBRATION, 9.0, 1)
+    assert fuse([far, far]).trusted_score > 1.5 * far.trusted_score
+    assert far.trusted_llr == pytest.approx(CALIBRATION.trusted_llr)
+
+
 def test_one_position_keeps_its_score() -> None:
     only = calibrate_position(CALIBRATION, 3.3, 1)
     assert fuse([only]).score == only.score

@@ -1,4 +1,4 @@
-"""The one way in which the face networks are loaded and run."""
+"""The one way in which networks are loaded and run."""
 
 from __future__ import annotations
 

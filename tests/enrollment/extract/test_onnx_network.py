@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from enrollment.extract.denormals import can_flush
-from enrollment.extract.face_onnx import Network
+from enrollment.extract.onnx_network import Network
 
 TINY = np.full((1, 64), 1e-30, np.float32)
 
