@@ -109,11 +109,23 @@ def _extract(sample: RealSample) -> bytes | str:
         return f"{error.reason}: {error.message}"
 
 
+def _code_digest(modality: Modality) -> str:
+    """Changes with the code that makes the templates."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "enrollment" / "extract").glob("*.py")):
+        others = {m.value for m in Modality} - {modality.value}
+        if path.name.removesuffix(".py").split("_")[0] not in others:
+            digest.update(path.read_bytes())
+    digest.update((ROOT / "enrollment" / "images.py").read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def templates(samples: Sequence[RealSample], processes: int = 2) -> list[Template | str]:
-    """The template of every sample, or why there is none. Kept in ``build/templates`` per algorithm and image."""
+    """The template of every sample, or why there is none. Kept in ``build/templates`` for the extractors as they are."""
     extractors = load_extractors(load_settings())
     algorithms = {s.modality: s.algorithm for s in extractors.status()}
-    cache_file = ROOT / "build" / "templates" / f"{algorithms[samples[0].position.modality]}.pickle"
+    modality = samples[0].position.modality
+    cache_file = ROOT / "build" / "templates" / f"{algorithms[modality]}-{_code_digest(modality)}.pickle"
     cache: dict[str, bytes | str] = pickle.loads(cache_file.read_bytes()) if cache_file.is_file() else {}
     keys = [f"{hashlib.sha256(s.path.read_bytes()).hexdigest()}|{int(s.position)}|{s.ppi}" for s in samples]
     missing = [(k, s) for k, s in zip(keys, samples, strict=True) if k not in cache]

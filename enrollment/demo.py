@@ -156,8 +156,9 @@ def _searches(enrolled: Sequence[Person], strangers: Sequence[Person]) -> list[S
         Search("one finger, position known", last, (Position.RIGHT_INDEX,), Verdict.HIT, last.name),
         Search("an eye", enrolled[1], (Position.IRIS_LEFT,), Verdict.HIT, enrolled[1].name),
         Search("two fingers", first, (Position.RIGHT_INDEX, Position.LEFT_INDEX), Verdict.HIT, first.name),
-        Search("finger of an unknown person", stranger, (Position.RIGHT_INDEX,), Verdict.NO_HIT, ""),
-        Search("eye of an unknown person", stranger, (Position.IRIS_LEFT,), Verdict.NO_HIT, ""),
+        # Two fingers: with one, ten searches of unknown people give one REVIEW (review_fpir).
+        Search("two fingers of a stranger", stranger, (Position.RIGHT_INDEX, Position.LEFT_INDEX), Verdict.NO_HIT, ""),
+        Search("an eye of a stranger", stranger, (Position.IRIS_LEFT,), Verdict.NO_HIT, ""),
     ]
     photographed = [p for p in enrolled if Position.FACE in p.captures]
     if photographed:
@@ -166,10 +167,12 @@ def _searches(enrolled: Sequence[Person], strangers: Sequence[Person]) -> list[S
             Search("a face", known, (Position.FACE,), Verdict.HIT, known.name),
             Search("a face and a finger", other, (Position.FACE, Position.LEFT_INDEX), Verdict.HIT, other.name),
         ]
-        searches.append(Search("face of an unknown person", strangers[0], (Position.FACE,), Verdict.NO_HIT, ""))
+        searches.append(Search("the face of a stranger", strangers[0], (Position.FACE,), Verdict.NO_HIT, ""))
     else:
         searches.append(
-            Search("finger and eye, unknown", stranger, (Position.LEFT_INDEX, Position.IRIS_LEFT), Verdict.NO_HIT, "")
+            Search(
+                "finger and eye of a stranger", stranger, (Position.LEFT_INDEX, Position.IRIS_LEFT), Verdict.NO_HIT, ""
+            )
         )
     return searches
 
@@ -220,7 +223,7 @@ def _search_all(console: Console, client: AmbisClient, searches: Sequence[Search
             Text("right", "green") if right else Text(f"WRONG, expected {search.verdict.label}", "bold red"),
         )
     console.print(table)
-    for title, chosen in (("A hit in full", answers[0]), ("An unknown person in full", answers[-1])):
+    for title, chosen in (("A hit in full", answers[0]), ("A stranger in full", answers[-1])):
         console.print(f"{title}: {chosen[0].title}", style="bold")
         tables.show(tables.identification(chosen[1]), console)
     return wrong

@@ -4,8 +4,8 @@ A comparator's raw score means nothing outside it. A calibration artefact, fitte
 scores of people who are then not quoted, gives it the scale that leaves the system:
 
 1. FMR: the share of impostor comparisons that reach the raw score, as -10*log10 ("score" from here on). Measured
-   quantiles inside the data; beyond the last one that enough impostors support, an exponential tail fitted to the
-   excesses over a high quantile (Pickands 1975, Balkema & de Haan 1974: peaks over threshold, here with shape 0).
+   quantiles inside the data; beyond the last one that enough impostors support, a generalised Pareto tail fitted to
+   the excesses over a high quantile (Pickands 1975, Balkema & de Haan 1974: peaks over threshold).
 2. LLR: log-likelihood ratio of the score, by balanced logistic regression on the score (Brümmer & du Preez,
    "Application-independent evaluation of speaker detection", 2006), held between two bounds: never above
    score * ln(10)/10, because P(LR >= t | impostor) <= 1/t for every likelihood ratio, and never below the log of the
@@ -50,10 +50,13 @@ class CalibrationParameters:
     support: int = 30
     """Impostors that must reach a raw score for its measured quantile to be used (relative error about 1/sqrt(30))."""
     tail_quantile: float = 0.999
-    """The exponential tail is fitted to the excesses over this quantile (DuMouchel 1983 uses the upper tenth; a
-    comparator's tail is only exponential far out)."""
+    """The tail is fitted to the excesses over this quantile (DuMouchel 1983 uses the upper tenth; a comparator's tail
+    takes its shape only far out)."""
     tail_minimum: int = 200
     """... or over the quantile that leaves this many excesses, where that is lower."""
+    tail_shape: float = 0.1
+    """The tail's shape is taken as at least this, heavier than exponential (0): without it a good comparison would be
+    given a false match rate of 1e-100 that no data can support."""
     step: float = 0.5
     """Distance between knots, in score units (dB)."""
     resamples: int = 200
@@ -75,7 +78,8 @@ class Calibration:
     Attributes:
         modality, algorithm: what it applies to.
         raw, score: float64[k], ascending knots of raw score -> -10*log10(FMR); linear between them.
-        tail_slope: score per raw unit beyond the last knot.
+        tail_slope: score per raw unit just beyond the last knot.
+        tail_shape: of the generalised Pareto tail beyond it, >= 0; 0 is exponential, where the slope stays.
         trusted_to: score up to which the data supports the FMR.
         trusted_llr: log-likelihood ratio of "reaches trusted_to": how much a score beyond it is worth for certain. (The
             ratio at a score is one of densities and may be small where genuine scores are as rare as impostors'.)
@@ -88,6 +92,7 @@ class Calibration:
     raw: NDArray[np.float64]
     score: NDArray[np.float64]
     tail_slope: float
+    tail_shape: float
     trusted_to: float
     trusted_llr: float
     llr_score: NDArray[np.float64]
@@ -101,8 +106,9 @@ class Calibration:
         _check_knots("llr", self.llr, False)
         if len(self.raw) != len(self.score) or len(self.llr_score) != len(self.llr):
             raise InvalidInput("calibration artefact: knots differ in length", reason="CALIBRATION_INVALID")
-        numbers = (self.tail_slope, self.trusted_to, self.trusted_llr)
-        if not (all(map(math.isfinite, numbers)) and self.tail_slope > 0 and self.trusted_to > 0):
+        numbers = (self.tail_slope, self.tail_shape, self.trusted_to, self.trusted_llr)
+        signs = self.tail_slope > 0 and self.tail_shape >= 0 and self.trusted_to > 0
+        if not (all(map(math.isfinite, numbers)) and signs):
             raise InvalidInput(
                 "calibration artefact: tail_slope and trusted_to must be positive", reason="CALIBRATION_INVALID"
             )
@@ -111,7 +117,10 @@ class Calibration:
         """-10*log10(FMR) of raw scores, >= 0, monotone; NaN stays NaN (not comparable)."""
         x = np.asarray(raw, np.float64)
         inside = np.interp(x, self.raw, self.score)
-        beyond = self.score[-1] + (x - self.raw[-1]) * self.tail_slope
+        steps = np.maximum(0.0, x - self.raw[-1]) * self.tail_slope
+        if self.tail_shape > 0:
+            steps = np.log1p(self.tail_shape * LN10_10 * steps) / (self.tail_shape * LN10_10)
+        beyond = self.score[-1] + steps
         return np.asarray(np.where(x > self.raw[-1], beyond, inside), np.float64)
 
     def to_llr(self, score: ArrayLike) -> NDArray[np.float64]:
@@ -131,6 +140,7 @@ class Calibration:
                 "raw": [round(float(v), 6) for v in self.raw],
                 "score": [round(float(v), 4) for v in self.score],
                 "tail_slope": self.tail_slope,
+                "tail_shape": self.tail_shape,
                 "trusted_to": round(self.trusted_to, 3),
                 "trusted_llr": round(self.trusted_llr, 4),
                 "llr_score": [round(float(v), 4) for v in self.llr_score],
@@ -152,6 +162,7 @@ class Calibration:
                 modality=Modality(data["modality"]),
                 algorithm=str(data["algorithm"]),
                 tail_slope=float(data["tail_slope"]),
+                tail_shape=float(data["tail_shape"]),
                 trusted_to=float(data["trusted_to"]),
                 trusted_llr=float(data["trusted_llr"]),
                 about=dict(data["about"]),
@@ -231,13 +242,13 @@ def fit_calibration(
             f"calibration needs 100 genuine and 1,000 impostor scores, all finite; got {len(g)} and {len(n)}",
             reason="CALIBRATION_DATA",
         )
-    raw, score, slope = _fmr_knots(np.sort(n), p)
+    raw, score, slope, shape = _fmr_knots(np.sort(n), p)
     effect = 1.0
     if impostor_subjects is not None:
         score, slope, effect = _cautious(n, np.asarray(impostor_subjects, np.int64), raw, score, slope, p)
     trusted_to = 10 * math.log10(len(n) / effect / 3)
     flat = np.array([0.0, 1.0])
-    draft = Calibration(modality, algorithm, raw, score, slope, trusted_to, 0.0, flat, np.zeros(2), {})
+    draft = Calibration(modality, algorithm, raw, score, slope, shape, trusted_to, 0.0, flat, np.zeros(2), {})
     llr_score, llr, spoilt = _llr_knots(draft.to_score(g), draft.to_score(n), p)
     share = min(1.0 - spoilt, float(np.mean(draft.to_score(g) >= trusted_to)))
     trusted_llr = max(0.0, math.log(max(share, 1e-6)) + trusted_to * LN10_10)
@@ -252,8 +263,8 @@ def fit_calibration(
 
 def _fmr_knots(
     impostor: NDArray[np.float64], p: CalibrationParameters
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Knots of raw -> score inside the data (sorted), and the slope beyond."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+    """Knots of raw -> score inside the data (sorted), and the slope and shape beyond."""
     count = len(impostor)
     top = 10 * math.log10(count / p.support)
     scores = np.arange(0.0, top, p.step)
@@ -265,14 +276,26 @@ def _fmr_knots(
     scores = scores[first]
     tail = max(p.tail_minimum, int(count * (1 - p.tail_quantile)))
     threshold = impostor[count - tail - 1]
-    slope = _tail_slope(float(np.mean(impostor[count - tail :] - threshold)))
+    excess = impostor[count - tail :] - threshold
+    shape = max(p.tail_shape, _tail_shape(excess))
+    slope = _tail_slope(float(np.mean(excess)))
     if len(raws) < 2:
         raws, scores = np.array([raws[0], raws[0] + top / slope]), np.array([0.0, top])
-    return raws, scores, slope
+    return raws, scores, slope, shape
+
+
+def _tail_shape(excess: NDArray[np.float64]) -> float:
+    """Shape of a generalised Pareto distribution from sorted excesses, by probability-weighted moments (Hosking &
+    Wallis,
+    "Parameter and quantile estimation for the generalized Pareto distribution", Technometrics 1987)."""
+    n = len(excess)
+    mean = float(np.mean(excess))
+    weighted = float(np.mean(excess * (1 - (np.arange(1, n + 1) - 0.35) / n)))
+    return 2 - mean / (mean - 2 * weighted) if mean > 2 * weighted else 0.0
 
 
 def _tail_slope(mean_excess: float) -> float:
-    """Score per raw unit of an exponential tail."""
+    """Score per raw unit of a tail near its beginning, where it is close to exponential."""
     return 10 / math.log(10) / max(mean_excess, 1e-9)
 
 

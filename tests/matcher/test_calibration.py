@@ -23,9 +23,23 @@ def fitted() -> Calibration:
 
 
 def test_recovers_the_exponential(fitted: Calibration) -> None:
-    # P(X >= x) = e^-x, so the score is x * 10/ln(10); also beyond the 200,000 impostors (x > 12).
-    for x, tolerance in ((2.0, 0.1), (5.0, 0.3), (8.0, 0.7), (15.0, 2.0)):
+    # P(X >= x) = e^-x, so the score is x * 10/ln(10) as far as the data reaches (x < 12).
+    for x, tolerance in ((2.0, 0.1), (5.0, 0.3), (8.0, 0.7)):
         assert float(fitted.to_score(x)) == pytest.approx(x * 10 / math.log(10), abs=tolerance)
+    # Beyond, the tail is taken as heavier than it is, so that the score errs to the safe side.
+    for x in (12.0, 15.0, 30.0, 1000.0):
+        assert 38 < float(fitted.to_score(x)) < x * 10 / math.log(10) + 1
+
+
+def test_recovers_the_shape_of_a_heavy_tail() -> None:
+    rng = np.random.default_rng(7)
+    shape = 0.4
+    impostor = ((1 - rng.random(300_000)) ** -shape - 1) / shape
+    calibration = fit_calibration(Modality.FACE, "face-x", rng.normal(200, 5, 500), impostor, {})
+    assert calibration.tail_shape == pytest.approx(shape, abs=0.2)
+    for x in (10.0, 50.0, 200.0):
+        truth = 10 / shape * math.log10(1 + shape * x)
+        assert float(calibration.to_score(x)) == pytest.approx(truth, abs=5.0)
 
 
 def test_trust_follows_the_rule_of_three(fitted: Calibration) -> None:
