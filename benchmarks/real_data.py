@@ -121,7 +121,7 @@ def _code_digest(modality: Modality) -> str:
 
 
 def templates(samples: Sequence[RealSample], processes: int = 2) -> list[Template | str]:
-    """The template of every sample, or why there is none. Kept in ``build/templates`` for the extractors as they are."""
+    """The template of every sample, or why there is none. Kept in ``build/templates`` for these extractors."""
     extractors = load_extractors(load_settings())
     algorithms = {s.modality: s.algorithm for s in extractors.status()}
     modality = samples[0].position.modality
