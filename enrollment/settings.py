@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     )
     target_fpir: float = Field(0.01, ge=1e-6, le=0.5, description="false positive identification rate of a HIT")
     review_fpir: float = Field(0.1, ge=1e-6, le=0.5, description="the same of a REVIEW")
-    target_fmr: float = Field(1e-4, ge=1e-9, le=0.5, description="false match rate of a HIT in verification")
-    review_fmr: float = Field(1e-3, ge=1e-9, le=0.5, description="the same of a REVIEW")
+    target_fmr: float = Field(1e-3, ge=1e-9, le=0.5, description="false match rate of a HIT in verification")
+    review_fmr: float = Field(1e-2, ge=1e-9, le=0.5, description="the same of a REVIEW")
 
     # Client
     server: str = Field("127.0.0.1:50051", description="host:port of the server that client commands talk to")

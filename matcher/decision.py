@@ -36,9 +36,9 @@ class DecisionParameters:
     """FPIR of a HIT: one false one in 100 searches of people who are not on record (FRTE 1:N's usual low point)."""
     review_fpir: float = 0.1
     """FPIR of what an examiner looks at: ten such searches give one candidate to look at."""
-    target_fmr: float = 1e-4
-    """FMR of a HIT in verification (1:1)."""
-    review_fmr: float = 1e-3
+    target_fmr: float = 1e-3
+    """FMR of a HIT in verification (1:1): FVC's FMR1000, and what one finger's shipped calibration can vouch for."""
+    review_fmr: float = 1e-2
     """FMR of a REVIEW in verification."""
 
     def __post_init__(self) -> None:

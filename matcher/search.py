@@ -203,6 +203,11 @@ def _explain_verification(candidate: Candidate, thresholds: Thresholds) -> str:
     score = f"The comparison scores {candidate.fused.score:.1f}"
     if candidate.verdict is Verdict.HIT:
         return f"{score}; {thresholds.hit:.1f} are needed: the same person."
+    if candidate.verdict is Verdict.REVIEW and candidate.fused.score >= thresholds.hit:
+        return (
+            f"{score} and {thresholds.hit:.1f} are needed, but calibration can vouch for "
+            f"{candidate.fused.trusted_score:.1f} only; an examiner must decide, or compare more samples."
+        )
     if candidate.verdict is Verdict.REVIEW:
         return f"{score}; {thresholds.hit:.1f} are needed, from {thresholds.review:.1f} on an examiner must decide."
     return f"{score}, below {thresholds.review:.1f}: no evidence that this is the same person."

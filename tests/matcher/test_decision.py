@@ -44,8 +44,8 @@ def test_only_trusted_score_makes_a_hit() -> None:
 
 def test_verification() -> None:
     t = verification_thresholds(DecisionParameters())
-    assert t.hit == pytest.approx(40.0)
-    assert t.review == pytest.approx(30.0)
+    assert t.hit == pytest.approx(30.0)
+    assert t.review == pytest.approx(20.0)
     assert verification_thresholds(DecisionParameters(), 1e-6).hit == pytest.approx(60.0)
 
 
