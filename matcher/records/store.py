@@ -206,22 +206,10 @@ class RecordStore:
 
     def _subject_row(self, connection: Connection, new: NewEncounter, now: datetime.datetime) -> int:
         found = connection.scalar(select(SubjectRow.id).where(SubjectRow.subject_id == new.subject_id))
-        if found is None:
-            if new.mode is SubjectMode.EXISTING:
-                raise NotFound(
-                    f"subject {new.subject_id!r} is not on record, so no encounter can be added to it",
-                    reason="SUBJECT_NOT_FOUND",
-                    field="encounter.subject_id",
-                )
-            return _key(connection.execute(insert(SubjectRow).values(subject_id=new.subject_id, created_at=now)))
-        if new.mode is SubjectMode.NEW:
-            raise AlreadyExists(
-                f"subject {new.subject_id!r} is on record already; add an encounter with subject_mode EXISTING or ANY, "
-                "or use another subject_id",
-                reason="SUBJECT_EXISTS",
-                field="encounter.subject_id",
-            )
-        return found
+        check_mode(new.subject_id, new.mode, known=found is not None)
+        if found is not None:
+            return found
+        return _key(connection.execute(insert(SubjectRow).values(subject_id=new.subject_id, created_at=now)))
 
     def _register_galleries(self, connection: Connection, names: Sequence[str]) -> None:
         known = set(connection.scalars(select(GalleryRow.name)))
@@ -382,6 +370,23 @@ class RecordStore:
             after = int(rows[-1].lsn)
             if group:
                 yield group
+
+
+def check_mode(subject_id: str, mode: SubjectMode, *, known: bool) -> None:
+    """Raises AlreadyExists or NotFound where a subject that is (not) on record contradicts the mode."""
+    if known and mode is SubjectMode.NEW:
+        raise AlreadyExists(
+            f"subject {subject_id!r} is on record already; add an encounter with subject_mode EXISTING or ANY, or use "
+            "another subject_id",
+            reason="SUBJECT_EXISTS",
+            field="encounter.subject_id",
+        )
+    if not known and mode is SubjectMode.EXISTING:
+        raise NotFound(
+            f"subject {subject_id!r} is not on record, so no encounter can be added to it",
+            reason="SUBJECT_NOT_FOUND",
+            field="encounter.subject_id",
+        )
 
 
 def _enrolments(connection: Connection, first: int, last: int) -> list[EncounterEnrolled]:

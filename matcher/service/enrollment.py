@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -11,11 +12,11 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ambis.v1 import common_pb2, enrollment_service_pb2, enrollment_service_pb2_grpc
-from matcher.errors import AlreadyExists, InvalidInput, NotFound
+from matcher.errors import InvalidInput
 from matcher.records.committer import Committer
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode, SubjectSummary
-from matcher.records.store import RecordStore
-from matcher.service.errors import abort, as_ambis_error, item_error
+from matcher.records.store import RecordStore, check_mode
+from matcher.service.errors import abort, item_error
 from matcher.service.requests import (
     DEFAULT_GALLERY,
     check_galleries,
@@ -25,6 +26,8 @@ from matcher.service.requests import (
 )
 from matcher.service.samples import SampleResolver
 from matcher.service.streams import run_stream
+
+log = logging.getLogger(__name__)
 
 MAX_CONTEXT_ENTRIES = 64
 WRITE_SECONDS = 30.0
@@ -83,7 +86,7 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             result = self._enrol(request.transaction_id, request.idempotency_key, request.encounter, WRITE_SECONDS)
             response.result.CopyFrom(result)
         except Exception as error:
-            response.error.CopyFrom(item_error(as_ambis_error(error)))
+            response.error.CopyFrom(item_error(error, request.transaction_id))
         return response
 
     def _enrol(
@@ -95,12 +98,12 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         known = self._store.receipt(key, digest)
         if known is not None:
             return _result(known)
-        header = _check_header(encounter)
-        self._refuse_early(header[0], header[2])
+        subject_id, encounter_id, mode, galleries = _check_header(encounter)
+        # The transaction checks again; here it saves the extraction.
+        check_mode(subject_id, mode, known=self._store.has_subject(subject_id))
         resolved = self._resolver.resolve(
             encounter.samples, accept_partial=encounter.accept_partial, prefix="encounter."
         )
-        subject_id, encounter_id, mode, galleries = header
         receipt = enrollment_service_pb2.EnrollResult(
             subject_id=subject_id, encounter_id=encounter_id, samples=resolved.reports
         )
@@ -117,24 +120,9 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             samples=tuple(NewSample(s.position, s.template, s.quality, s.media_type, s.data) for s in resolved.usable),
             receipt=receipt.SerializeToString(),
         )
-        return _result(self._committer.enrol(new, seconds))
-
-    def _refuse_early(self, subject_id: str, mode: SubjectMode) -> None:
-        """Saves the extraction where the answer is known before; the transaction checks again."""
-        known = self._store.has_subject(subject_id)
-        if known and mode is SubjectMode.NEW:
-            raise AlreadyExists(
-                f"subject {subject_id!r} is on record already; add an encounter with subject_mode EXISTING or ANY, or "
-                "use another subject_id",
-                reason="SUBJECT_EXISTS",
-                field="encounter.subject_id",
-            )
-        if not known and mode is SubjectMode.EXISTING:
-            raise NotFound(
-                f"subject {subject_id!r} is not on record, so no encounter can be added to it",
-                reason="SUBJECT_NOT_FOUND",
-                field="encounter.subject_id",
-            )
+        enrolled = self._committer.enrol(new, seconds)
+        log.info("enrolled %d samples, change %d, transaction %s", len(new.samples), enrolled.lsn, transaction_id)
+        return _result(enrolled)
 
     def GetSubject(  # noqa: N802
         self, request: enrollment_service_pb2.GetSubjectRequest, context: grpc.ServicerContext
@@ -160,6 +148,7 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             check_text(request.subject_id, "subject_id", shortest=1, longest=128)
             left = time_left(context, WRITE_SECONDS)
             deletion = self._committer.delete_subject(request.subject_id, request.transaction_id, left)
+            log.info("deleted a subject, change %d, transaction %s", deletion.lsn, request.transaction_id)
         except Exception as error:
             abort(context, error, request.transaction_id)
         return enrollment_service_pb2.DeleteSubjectResponse(

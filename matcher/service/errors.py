@@ -52,9 +52,11 @@ def status_code(error: errors.AmbisError) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
-def item_error(error: BaseException) -> common_pb2.ItemError:
-    """An error as one item of a stream, or one sample of a request, carries it."""
+def item_error(error: BaseException, transaction_id: str = "") -> common_pb2.ItemError:
+    """An error as one item of a stream, or one sample of a request, carries it; logged where a transaction fails."""
     known = as_ambis_error(error)
+    if transaction_id:
+        log.info("refused: %s, transaction %s", known.reason, transaction_id)
     return common_pb2.ItemError(
         code=status_code(known).value[0], reason=known.reason, message=known.message, field=known.field
     )
@@ -83,6 +85,8 @@ def rich_status(error: errors.AmbisError, transaction_id: str = "") -> status_pb
 
 def abort(context: grpc.ServicerContext, error: BaseException, transaction_id: str = "") -> NoReturn:
     """Ends a call with an error."""
-    status = rich_status(as_ambis_error(error), transaction_id)
+    known = as_ambis_error(error)
+    log.info("refused: %s, transaction %s", known.reason, transaction_id)
+    status = rich_status(known, transaction_id)
     context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status does not return")

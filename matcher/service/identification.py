@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
@@ -12,10 +13,12 @@ from matcher.errors import DeadlineExceeded, Unavailable
 from matcher.gallery import Probe
 from matcher.records.committer import Committer
 from matcher.search import Candidate, SearchEngine, SearchRequest, SearchResult
-from matcher.service.errors import abort, as_ambis_error, item_error
+from matcher.service.errors import abort, item_error
 from matcher.service.requests import check_galleries, check_text, check_transaction_id, time_left
 from matcher.service.samples import ResolvedSamples, SampleResolver
 from matcher.service.streams import run_stream
+
+log = logging.getLogger(__name__)
 
 DEFAULT_CANDIDATES = 10
 SEARCH_SECONDS = 30.0
@@ -73,7 +76,7 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
         try:
             response.result.CopyFrom(self._identify(request.transaction_id, request.search, SEARCH_SECONDS))
         except Exception as error:
-            response.error.CopyFrom(item_error(as_ambis_error(error)))
+            response.error.CopyFrom(item_error(error, request.transaction_id))
         return response
 
     def _identify(
@@ -91,6 +94,7 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
         )
         self._require_current(search.min_lsn, seconds)
         result = self._engine.identify(request)
+        log.info("searched %d people: %s, transaction %s", result.gallery_size, result.verdict.label, transaction_id)
         return identification_service_pb2.IdentifyResult(
             verdict=common_pb2.Verdict.ValueType(int(result.verdict)),
             explanation=result.explanation,
@@ -115,6 +119,7 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
             self._require_current(request.min_lsn, left)
             target = request.target_fmr if request.HasField("target_fmr") else None
             result = self._engine.verify(_probes(resolved), request.subject_id, target)
+            log.info("verified: %s, transaction %s", result.verdict.label, request.transaction_id)
         except Exception as error:
             abort(context, error, request.transaction_id)
         return self._verify_response(request.transaction_id, result, resolved)
