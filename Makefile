@@ -63,7 +63,8 @@ baseline: install  ## Write benchmarks/baseline.json from a run at small sizes
 	$(BIN)/python -m benchmarks.run --small --write-baseline
 
 accuracy: install  ## Load real samples through the server and print rank-1 hit rates (needs the folder of real samples)
-	$(BIN)/python -m benchmarks.bulk_load
+	$(BIN)/python -m benchmarks.fit_calibrations --half build/calibrations
+	$(BIN)/python -m benchmarks.bulk_load --calibrations build/calibrations
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
