@@ -1,0 +1,43 @@
+"""Other ways to run the networks of the extractors: what ours is measured against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+
+class PlainNetwork:
+    """In place of ``onnx_network.Network``: onnxruntime with its defaults but for the number of threads."""
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._input = str(self._session.get_inputs()[0].name)
+
+    def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        (output,) = self._session.run(None, {self._input: data})
+        return np.asarray(output, np.float32)
+
+
+class OpenCvNetwork:
+    """In place of ``onnx_network.Network``: OpenCV's ``dnn`` module."""
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        self._net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
+
+    def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._net.setInput(data)
+        return np.asarray(self._net.forward(), np.float32)
+
+
+def keeps_denormals() -> bool:
+    """Whether this thread computes with denormals, as it does unless a library has changed that for good.
+
+    Where it does not, networks are no longer run "plainly" on it.
+    """
+    return bool(np.multiply(np.full(1, 1e-40, np.float32), np.float32(0.5))[0] > 0.0)

@@ -1,0 +1,291 @@
+"""Fingers: extraction against mindtct and the unmodified network, comparison against bozorth3, search against both.
+
+All prints and minutiae are synthetic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from unittest import mock
+
+import nbis
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.suites.networks import PlainNetwork, keeps_denormals
+from benchmarks.suites.pairs import Benchmark, Peer, measure
+from benchmarks.suites.sizes import Sizes
+from enrollment.extract.extractors import Extractors
+from enrollment.extract.finger import FingerExtractionParameters
+from enrollment.extract.finger_leader import LeaderNetwork
+from enrollment.extract.finger_quality import Nfiq2
+from enrollment.images import decode_image
+from enrollment.synthesis.finger import synthesise_finger
+from enrollment.synthesis.finger_templates import bulk_finger_templates, vary
+from matcher.comparators import index_for
+from matcher.finger.comparison import FingerComparator
+from matcher.finger.cylinders import PreparedFinger
+from matcher.gallery import ShortlistParameters
+from matcher.modality import ReferenceIndex
+from matcher.positions import Position
+from matcher.templates import FingerTemplate
+
+SEED = 20
+RESCORED = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prints:
+    """Two impressions of each of some synthetic fingers, as PNG files."""
+
+    first: list[bytes]
+    second: list[bytes]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Minutiae:
+    """The minutiae of ``Prints``, ours (LEADER, prepared for comparison) and mindtct's."""
+
+    first: list[PreparedFinger]
+    second: list[PreparedFinger]
+    first_mindtct: list[nbis.Minutiae]
+    second_mindtct: list[nbis.Minutiae]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FingerGallery:
+    """An index of bulk minutiae sets, and another impression of one of them."""
+
+    index: ReferenceIndex
+    count: int
+    probe: PreparedFinger
+    mate: int
+
+
+@pytest.fixture(scope="module")
+def prints(sizes: Sizes) -> Prints:
+    first, second = (
+        [_png(synthesise_finger(SEED + finger, impression)) for finger in range(sizes.prints)] for impression in (0, 1)
+    )
+    return Prints(first, second)
+
+
+@pytest.fixture(scope="module")
+def minutiae(prints: Prints, extractors: Extractors) -> Minutiae:
+    comparator, mindtct = FingerComparator(), _mindtct(measure_quality=False)
+
+    def ours(images: list[bytes]) -> list[PreparedFinger]:
+        return [comparator.prepare(_extract(extractors, image)) for image in images]
+
+    def theirs(images: list[bytes]) -> list[nbis.Minutiae]:
+        return [mindtct.extract_minutiae(image) for image in images]
+
+    return Minutiae(ours(prints.first), ours(prints.second), theirs(prints.first), theirs(prints.second))
+
+
+@pytest.fixture(scope="module")
+def gallery(sizes: Sizes) -> FingerGallery:
+    templates = bulk_finger_templates(sizes.fingers, SEED)
+    index = index_for(templates[0].modality, templates[0].algorithm)
+    for start in range(0, len(templates), 10_000):
+        index.apply([], [(start + i, 1, t) for i, t in enumerate(templates[start : start + 10_000])])
+    mate = sizes.fingers // 3
+    return FingerGallery(index, len(templates), index.comparator.prepare(vary(templates[mate], 1)), mate)
+
+
+def test_extraction(benchmark: Benchmark, prints: Prints, extractors: Extractors, sizes: Sizes) -> None:
+    benchmark.group = "finger extraction"
+    images = prints.first[: sizes.images]
+    p = FingerExtractionParameters()
+    tuned, nfiq2, mindtct = LeaderNetwork(), Nfiq2(), _mindtct(measure_quality=True)
+    with mock.patch("enrollment.extract.finger_leader.Network", PlainNetwork):
+        unmodified = LeaderNetwork()
+
+    def ours() -> list[FingerTemplate]:
+        return [_extract(extractors, image) for image in images]
+
+    def whole(network: LeaderNetwork) -> list[NDArray[np.int64]]:
+        found = []
+        for image in images:
+            grey = decode_image(image, media_type="image/png", ppi=500.0).grey
+            one = network.find(grey, min_quality=p.min_quality, max_count=p.max_minutiae)
+            nfiq2.score(grey)
+            found.append(np.stack([one.x, one.y], axis=1))
+        return found
+
+    def with_mindtct() -> list[nbis.Minutiae]:
+        found = [mindtct.extract_minutiae(image) for image in images]
+        for one in found:
+            one.quality()
+        return found
+
+    assert keeps_denormals()
+    templates = ours()
+    for peer in (whole(unmodified), whole(tuned)):
+        for template, points in zip(templates, peer, strict=True):
+            # The border of the crop, and what is found outside of it, make the difference.
+            assert _share_found(np.stack([template.x, template.y], axis=1), points, 3.0) > 0.8
+    for template, theirs in zip(templates, with_mindtct(), strict=True):
+        points = np.array([[m.position().x, m.position().y] for m in theirs.get()])
+        assert _share_found(np.stack([template.x, template.y], axis=1), points, 12.0) > 0.6
+
+    measure(
+        benchmark,
+        ours,
+        [
+            Peer(
+                "leader-unmodified",
+                lambda: whole(unmodified),
+                len(images),
+                "the same minutiae but for the border: the network on the whole image, onnxruntime's defaults, one "
+                "thread, then NFIQ 2",
+            ),
+            Peer(
+                "leader-uncropped",
+                lambda: whole(tuned),
+                len(images),
+                "the same minutiae but for the border: our session on the whole image, then NFIQ 2",
+            ),
+            Peer(
+                "mindtct",
+                with_mindtct,
+                len(images),
+                "other minutiae, with an EER several times higher (see DESIGN); NBIS mindtct with NFIQ 2",
+            ),
+        ],
+        operation="print, PNG to template with NFIQ 2",
+        operations=len(images),
+        rounds=sizes.slow_rounds,
+    )
+
+
+@pytest.mark.parametrize("kind", ["genuine", "impostor"])
+def test_comparison(benchmark: Benchmark, minutiae: Minutiae, sizes: Sizes, kind: str) -> None:
+    benchmark.group = "finger 1:1"
+    m, comparator, n = minutiae, FingerComparator(), sizes.prints
+    ours_scores = [[comparator.compare(a, b) for b in m.second] for a in m.first]
+    their_scores = [[a.compare(b) for b in m.second_mindtct] for a in m.first_mindtct]
+    # The same question, the same answer: both put the finger's own second impression first.
+    assert np.argmax(ours_scores, axis=1).tolist() == list(range(n))
+    assert np.argmax(their_scores, axis=1).tolist() == list(range(n))
+
+    pairs = [(i, j) for i in range(n) for j in range(n) if (i == j) == (kind == "genuine")]
+    repeats = 20
+
+    def ours() -> None:
+        for _ in range(repeats):
+            for i, j in pairs:
+                comparator.compare(m.first[i], m.second[j])
+
+    def theirs() -> None:
+        for i, j in pairs:
+            m.first_mindtct[i].compare(m.second_mindtct[j])
+
+    measure(
+        benchmark,
+        ours,
+        [
+            Peer(
+                "bozorth3",
+                theirs,
+                len(pairs),
+                "the same mate first for every probe; on mindtct's minutiae of the same images",
+            )
+        ],
+        operation=f"comparison of two {kind} impressions",
+        operations=repeats * len(pairs),
+        rounds=sizes.slow_rounds,
+    )
+
+
+def test_rescoring(benchmark: Benchmark, minutiae: Minutiae, gallery: FingerGallery, sizes: Sizes) -> None:
+    benchmark.group = "finger 1:N"
+    references = np.arange(min(RESCORED, gallery.count), dtype=np.int64)
+
+    def ours() -> NDArray[np.float64]:
+        return gallery.index.compare(gallery.probe, references)
+
+    assert np.isfinite(ours()).all()
+    measure(
+        benchmark,
+        ours,
+        [_bozorth3(minutiae)],
+        operation=f"comparison with one of {len(references):,} fingers of a shortlist",
+        operations=len(references),
+        rounds=sizes.rounds,
+    )
+
+
+def test_search(benchmark: Benchmark, minutiae: Minutiae, gallery: FingerGallery, sizes: Sizes) -> None:
+    benchmark.group = "finger 1:N"
+    count = ShortlistParameters().count(gallery.count)
+    everybody = np.arange(gallery.count, dtype=np.int64)
+
+    def ours() -> tuple[int, float]:
+        found = gallery.index.shortlist([gallery.probe], count)[0]
+        scores = gallery.index.compare(gallery.probe, found)
+        best = int(np.argmax(scores))
+        return int(found[best]), float(scores[best])
+
+    def exhaustive() -> tuple[int, float]:
+        scores = gallery.index.compare(gallery.probe, everybody)
+        return int(np.argmax(scores)), float(scores.max())
+
+    assert ours() == exhaustive()
+    assert ours()[0] == gallery.mate
+    measure(
+        benchmark,
+        ours,
+        [
+            Peer("exhaustive", exhaustive, gallery.count, "the same best candidate and score: our 1:1 with everybody"),
+            _bozorth3(minutiae),
+        ],
+        operation=f"reference of a search of {gallery.count:,} fingers, one probe",
+        operations=gallery.count,
+        rounds=sizes.rounds,
+    )
+
+
+def _bozorth3(m: Minutiae) -> Peer:
+    impostors = [(a, b) for i, a in enumerate(m.first_mindtct) for j, b in enumerate(m.second_mindtct) if i != j]
+
+    def call() -> None:
+        for a, b in impostors:
+            a.compare(b)
+
+    return Peer(
+        "bozorth3",
+        call,
+        len(impostors),
+        f"EXTRAPOLATED from {len(impostors)} comparisons of strangers among synthetic images, each taken as one "
+        "reference; bozorth3 has no index",
+    )
+
+
+def _mindtct(*, measure_quality: bool) -> nbis.NbisExtractor:
+    return nbis.new_nbis_extractor(
+        nbis.NbisExtractorSettings(
+            min_quality=0.0, get_center=False, check_fingerprint=False, compute_nfiq2=measure_quality, ppi=500.0
+        )
+    )
+
+
+def _extract(extractors: Extractors, image: bytes) -> FingerTemplate:
+    template = extractors.extract(Position.RIGHT_INDEX, image, "image/png", 500.0).template
+    assert isinstance(template, FingerTemplate)
+    return template
+
+
+def _share_found(ours: NDArray[np.int16], theirs: NDArray[np.int64], reach: float) -> float:
+    """Share of our minutiae that have one of theirs within ``reach`` pixels."""
+    distance = np.hypot(*(ours[:, None].astype(np.float64) - theirs[None]).transpose(2, 0, 1))
+    return float((distance.min(axis=1) <= reach).mean())
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", dpi=(500, 500))
+    return stream.getvalue()
