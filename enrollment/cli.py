@@ -21,6 +21,7 @@ from typing import Annotated
 # numba, FAISS and BLAS read this when they are first imported: searches run side by side in threads of ours.
 import enrollment.threads  # noqa: F401  # isort: skip
 
+import grpc
 import typer
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -30,7 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2
 from enrollment import tables
 from enrollment.bulk import BulkCounts, BulkLoad, BulkOptions
-from enrollment.client import AmbisClient, describe, image_sample, read_options
+from enrollment.client import AmbisClient, CallFailed, describe, image_sample, read_options
 from enrollment.manifest import read_manifest
 from enrollment.settings import Settings, load_settings
 from matcher.decision import Verdict
@@ -50,7 +51,7 @@ subject_app = typer.Typer(help="Subjects on record.", no_args_is_help=True)
 app.add_typer(subject_app, name="subject")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Server = Annotated[str | None, typer.Option(help="host:port of the server [default: setting 'server']")]
+Server = Annotated[str | None, typer.Option(help="host:port of the server \\[default: setting 'server']")]
 Faces = Annotated[list[Path] | None, typer.Option("--face", help="A face photo or template file; may be repeated.")]
 Fingers = Annotated[
     list[str] | None,
@@ -65,7 +66,7 @@ Partial = Annotated[bool, typer.Option("--accept-partial", help="Go on without t
 
 @app.command()
 def serve(
-    data: Annotated[Path | None, typer.Option(help="Data folder [default: setting 'data']")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder \\[default: setting 'data']")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one")] = None,
     verbose: Annotated[bool, typer.Option(help="Log more.")] = False,
@@ -134,7 +135,7 @@ def bulk_enroll(
     gallery: Annotated[list[str] | None, typer.Option(help="Gallery; may be repeated.")] = None,
     encounter_type: Annotated[str, typer.Option("--type", help="Type of the encounters, e.g. arrest.")] = "",
     rejects: Annotated[
-        Path | None, typer.Option(help="CSV of what was not enrolled and why [default: MANIFEST.rejects.csv here]")
+        Path | None, typer.Option(help="CSV of what was not enrolled and why \\[default: MANIFEST.rejects.csv here]")
     ] = None,
     batch: Annotated[str, typer.Option(help="Name of the load; a new name enrols anew what was deleted since.")] = "",
     accept_partial: Partial = False,
@@ -292,7 +293,8 @@ def _reported(as_json: bool) -> Iterator[None]:
         else:
             where = f" [{known.field}]" if known.field else ""
             Console(stderr=True).print(f"ambis: {known.message}{where}", style="red", markup=False, highlight=False)
-        usage = isinstance(known, InvalidInput | NotFound)
+        refused = isinstance(known, CallFailed) and known.code is grpc.StatusCode.INVALID_ARGUMENT
+        usage = refused or isinstance(known, InvalidInput | NotFound)
         raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from error
 
 

@@ -30,7 +30,7 @@ class ServerProcess:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, log: IO[str] | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log_path = folder / "server.log"
         command = [sys.executable, "-m", "enrollment.cli", "serve", "--data", str(folder), "--port", "0"]
         environment = {**os.environ, "AMBIS_HOST": "127.0.0.1", **(settings or {})}

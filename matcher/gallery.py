@@ -240,18 +240,16 @@ class Gallery:
     def _prepare(self, probes: Sequence[Probe]) -> list[Any]:
         prepared: list[Any] = []
         for probe in probes:
-            key = (probe.template.modality, probe.template.algorithm)
-            index = self._indexes.get(key)
-            if index is None:
-                others = sorted(a for (m, a), i in self._indexes.items() if m is probe.template.modality and len(i))
-                if others:
-                    raise ModelMismatch(
-                        f"the {probe.template.modality} template is of algorithm {probe.template.algorithm!r}, the "
-                        f"gallery's are of {', '.join(others)}; templates of different algorithms are never compared"
-                    )
-                prepared.append(None)
-            else:
-                prepared.append(index.comparator.prepare(probe.template))
+            modality, algorithm = probe.template.modality, probe.template.algorithm
+            # Also where some references fit: a search that leaves the others out would miss people without a word.
+            others = sorted(a for (m, a), i in self._indexes.items() if m is modality and a != algorithm and len(i))
+            if others:
+                raise ModelMismatch(
+                    f"the {modality} template is of algorithm {algorithm!r}, the gallery holds some of "
+                    f"{', '.join(others)}; templates of different algorithms are never compared"
+                )
+            index = self._indexes.get((modality, algorithm))
+            prepared.append(None if index is None else index.comparator.prepare(probe.template))
         return prepared
 
     def _compare(

@@ -11,11 +11,12 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from matcher.changes import Change
-from matcher.errors import AmbisError, Overloaded, Unavailable
+from matcher.errors import AmbisError, ModelMismatch, Overloaded, Unavailable
+from matcher.positions import Modality
 from matcher.records.entries import Deletion, NewEncounter, Receipt
 from matcher.records.store import RecordStore
 from matcher.shards.backend import ShardBackend
@@ -53,13 +54,20 @@ class Committer:
     Args:
         store: records; only this object writes them from now on.
         backend: shards; only this object changes them from now on.
+        parameters: see the class.
+        on_fault: called once, when the indexes can no longer follow the records.
     """
 
     def __init__(
-        self, store: RecordStore, backend: ShardBackend, parameters: CommitterParameters | None = None
+        self,
+        store: RecordStore,
+        backend: ShardBackend,
+        parameters: CommitterParameters | None = None,
+        on_fault: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._backend = backend
+        self._on_fault = on_fault
         self._parameters = parameters or CommitterParameters()
         self._queue: queue.Queue[_Enrolment | _Deletion | None] = queue.Queue(self._parameters.queue)
         self._applied = threading.Condition()
@@ -152,7 +160,16 @@ class Committer:
                         if isinstance(item, _Deletion):
                             self._delete(item)
 
-    def _enrol_group(self, group: Sequence[_Enrolment]) -> None:
+    def _enrol_group(self, offered: Sequence[_Enrolment]) -> None:
+        group: list[_Enrolment] = []
+        algorithms: dict[Modality, str] = {}
+        for item in offered:
+            try:
+                self._refuse_other_models(item.encounter, algorithms)
+            except ModelMismatch as error:
+                item.done.set_exception(error)
+            else:
+                group.append(item)
         try:
             outcomes = self._store.enrol([item.encounter for item in group])
             changes = [o[1] for o in outcomes if not isinstance(o, AmbisError) and o[1] is not None]
@@ -166,6 +183,19 @@ class Committer:
                 item.done.set_exception(outcome)
             else:
                 item.done.set_result(outcome[0])
+
+    def _refuse_other_models(self, encounter: NewEncounter, group: dict[Modality, str]) -> None:
+        """One modality has templates of one algorithm only; ``group`` are those about to be the first of theirs."""
+        present = {modality: algorithm for (modality, algorithm), n in self._backend.references().items() if n}
+        for sample in encounter.samples:
+            modality, algorithm = sample.template.modality, sample.template.algorithm
+            expected = present.get(modality) or group.setdefault(modality, algorithm)
+            if algorithm != expected:
+                raise ModelMismatch(
+                    f"the {modality} references on record are of algorithm {expected!r}, this template of "
+                    f"{algorithm!r}; templates of different algorithms are never compared, so it would not be found. "
+                    "Use the extractor that made the others, or a data folder of its own"
+                )
 
     def _delete(self, item: _Deletion) -> None:
         try:
@@ -186,6 +216,7 @@ class Committer:
                 "the records were written but the search indexes could not follow; searches would be incomplete. "
                 "Restart the server: it rebuilds the indexes from the records"
             )
+            self._on_fault()
             log.exception("applying changes %d-%d failed", changes[0].lsn, changes[-1].lsn)
             raise Unavailable(self._broken, reason="INDEX_FAULT") from error
         with self._applied:

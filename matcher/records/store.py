@@ -81,7 +81,7 @@ class RecordStore:
         self._clock = clock
         self._keep_samples = keep_samples
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # biometric data: nobody else's to read
             self._lock = _lock_folder(folder)
             self.files = SampleFiles(folder / "samples")
             path = folder / "records.sqlite"

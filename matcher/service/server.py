@@ -105,7 +105,8 @@ class AmbisServer:
     ) -> None:
         self._store = RecordStore(folder, keep_samples=options.keep_samples)
         self._backend = LocalShards(options.shards)
-        self._committer = Committer(self._store, self._backend)
+        self._health = health.HealthServicer()
+        self._committer = Committer(self._store, self._backend, on_fault=self._report_fault)
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
         engine = SearchEngine(self._backend, calibrations, decision)
@@ -133,13 +134,18 @@ class AmbisServer:
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(
             StatusServicer(self._store, self._backend, extractor, calibrations, utc_now()), self._server
         )
-        self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self.port = self._listen(options)
         self._server.start()
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def _set_health(self, status: int) -> None:
         for name in ("", *SERVICES):
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            self._health.set(name, status)
+
+    def _report_fault(self) -> None:
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     def _listen(self, options: ServerOptions) -> int:
         address = f"{options.host}:{options.port}"

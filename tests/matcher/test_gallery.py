@@ -126,6 +126,12 @@ def test_other_algorithms_are_refused_not_ignored() -> None:
     gallery = gallery_of(2)
     with pytest.raises(ModelMismatch, match="face-test-1"):
         gallery.search([Probe(Position.FACE, face(1, algorithm="face-other-1"))])
+    gallery.apply([enrolled(9, "new", [(9, Position.FACE, face(9, algorithm="face-other-1"))])])
+    for algorithm in ("face-test-1", "face-other-1"):  # either would miss the people of the other without a word
+        with pytest.raises(ModelMismatch):
+            gallery.search([Probe(Position.FACE, face(1, algorithm=algorithm))])
+    gallery.apply([SubjectDeleted(10, "new")])
+    assert best(gallery, face_probe(1)) == "p1"
     # A modality that nobody has enrolled is no error: there is nothing to compare with.
     assert gallery.search([Probe(Position.IRIS_LEFT, iris(1))]) == []
 

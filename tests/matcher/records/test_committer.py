@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from matcher.changes import Change
-from matcher.errors import AlreadyExists, Unavailable
+from matcher.errors import AlreadyExists, ModelMismatch, Unavailable
+from matcher.positions import Position
 from matcher.records.committer import Committer
+from matcher.records.entries import NewSample
 from matcher.records.store import RecordStore
 from matcher.shards.local import LocalShards
-from tests.matcher.people import face_probe
+from tests.matcher.people import face, face_probe
 from tests.matcher.records.test_store import encounter
 
 
@@ -70,6 +73,21 @@ def test_closed_committer_refuses(tmp_path: Path) -> None:
     store.close()
 
 
+def test_templates_of_another_model_are_refused(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), LocalShards()
+    committer = Committer(store, shards)
+    sample = NewSample(Position.FACE, face(2, algorithm="face-other-1"))
+    other = dataclasses.replace(encounter("b"), samples=(sample,))
+    committer.enrol(encounter("a"))
+    with pytest.raises(ModelMismatch, match="face-test-1"):
+        committer.enrol(other)
+    assert not store.has_subject("b")
+    committer.delete_subject("a", "t")
+    committer.enrol(other)  # nobody is left whom it could not be compared with
+    committer.close()
+    store.close()
+
+
 class BrokenShards(LocalShards):
     """Applies nothing once told so."""
 
@@ -83,12 +101,14 @@ class BrokenShards(LocalShards):
 
 def test_an_index_that_cannot_follow_is_a_fault_and_not_a_missed_hit(tmp_path: Path) -> None:
     store, shards = RecordStore(tmp_path), BrokenShards()
-    committer = Committer(store, shards)
+    told: list[bool] = []
+    committer = Committer(store, shards, on_fault=lambda: told.append(True))
     committer.enrol(encounter("a"))
     shards.broken = True
     with pytest.raises(Unavailable, match="rebuilds the indexes"):
         committer.enrol(encounter("b"))
     assert committer.fault
+    assert told == [True]
     with pytest.raises(Unavailable):
         committer.enrol(encounter("c"))
     committer.close()

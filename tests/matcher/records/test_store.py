@@ -275,6 +275,10 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
         RecordStore(tmp_path / "data")
 
 
+def test_nobody_else_may_look_into_a_new_folder(store: RecordStore, tmp_path: Path) -> None:
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
 def test_durability_settings_are_what_the_design_promises(store: RecordStore) -> None:
     with store._writer.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
