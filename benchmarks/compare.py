@@ -157,7 +157,7 @@ def read_baseline(document: Mapping[str, Any]) -> Baseline:
 
 
 def compare(results: Results, baseline: Mapping[str, float], *, partial: bool = False) -> list[Row]:
-    """One row for every ratio of the run and of the baseline, by name.
+    """One row for every ratio of the run and of the baseline, by name, and for what was skipped.
 
     Args:
         results: of a run at the baseline's sizes.
@@ -177,6 +177,8 @@ def compare(results: Results, baseline: Mapping[str, float], *, partial: bool = 
             rows.append(Row(key, None, expected, Verdict.SKIPPED, results.skipped[test]))
         else:
             rows.append(Row(key, None, expected, Verdict.NOT_RUN if partial else Verdict.MISSING))
+    known = {row.key.split(" vs ")[0] for row in rows}
+    rows += [Row(t, None, None, Verdict.SKIPPED, why) for t, why in sorted(results.skipped.items()) if t not in known]
     return rows
 
 

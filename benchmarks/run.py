@@ -84,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if code := run_suites(options.sizes, options.only, output):
             print(f"the benchmarks themselves failed (pytest's exit code {code}); see above", file=sys.stderr)
             return 1
+        if not output.is_file():
+            print("nothing was measured: all benchmarks that were asked for were skipped, for the reasons above")
+            return 0
         documents.append(json.loads(output.read_text()))
         print(f"results: {output.relative_to(HERE.parent)}")
 

@@ -54,6 +54,12 @@ def test_a_skipped_benchmark_is_reported_with_its_reason_and_does_not_fail() -> 
     assert "face.extraction was skipped: no face pack" in compare.table(rows)
 
 
+def test_a_skipped_benchmark_is_reported_also_where_no_baseline_names_it() -> None:
+    rows = compare.compare(read({SEARCH: 5.0}, {"face.extraction": "no face pack"}), {SEARCH: 5.0})
+    assert {row.key: row.verdict for row in rows} == {SEARCH: Verdict.OK, "face.extraction": Verdict.SKIPPED}
+    assert not compare.failed(rows)
+
+
 def test_a_benchmark_that_is_gone_fails_unless_only_some_were_asked_for() -> None:
     baseline = {SEARCH: 5.0, FACES: 2.0}
     assert compare.failed(compare.compare(read({SEARCH: 5.0}), baseline))

@@ -83,6 +83,15 @@ def test_a_benchmark_that_fails_fails_the_run(monkeypatch: pytest.MonkeyPatch, b
     assert run.main([]) == 1
 
 
+def test_nothing_but_skipped_benchmarks_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # pytest-benchmark writes no file then.
+    monkeypatch.setattr(run, "run_suites", lambda sizes, only, output: 0)
+    assert run.main(["--small", "--compare", "--only", "face"]) == 0
+    assert "skipped" in capsys.readouterr().out
+
+
 def test_comparing_other_sizes_or_without_a_baseline_makes_no_sense(
     monkeypatch: pytest.MonkeyPatch, baseline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
