@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-crash test-fuzz lint format proto lock bench bench-ci baseline accuracy clean
+.PHONY: help install demo test test-crash test-fuzz lint format proto lock bench bench-ci baseline accuracy clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,9 +25,6 @@ demo: install  ## Start a server, enrol, identify, restart, identify again (synt
 
 test: install  ## Run the test suite
 	$(BIN)/python -m pytest
-
-test-slow: install  ## Run the long tests
-	$(BIN)/python -m pytest -m slow
 
 test-crash: install  ## Kill a real server at random moments of bulk loads
 	$(BIN)/python -m pytest -m crash

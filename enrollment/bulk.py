@@ -14,18 +14,28 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from ambis.v1 import common_pb2, enrollment_service_pb2
-from enrollment.client import RETRYABLE, AmbisClient, CallFailed, backoff, image_sample, new_transaction_id
-from enrollment.manifest import BadRow, Manifest, ManifestEncounter
+from enrollment.client import (
+    MESSAGE_BYTES,
+    RETRYABLE,
+    AmbisClient,
+    CallFailed,
+    backoff,
+    image_sample,
+    new_transaction_id,
+)
+from enrollment.manifest import BadRow, Manifest, ManifestEncounter, ManifestSample
 from matcher.errors import AmbisError, InvalidInput
 
 REJECT_COLUMNS = ("line", "subject_id", "encounter", "path", "reason", "message")
 _RETRYABLE_CODES = frozenset(code.value[0] for code in RETRYABLE)
 MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_ENCOUNTER_BYTES = MESSAGE_BYTES - 1024 * 1024
+"""What fits into one message, with room for everything that is not a file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +109,15 @@ class BulkLoad:
         self._rejects = csv.writer(rejects)
         self._rejects.writerow(REJECT_COLUMNS)
         self._bad_rows = manifest.bad_rows
-        self._waiting = collections.deque(_Item(e) for e in manifest.encounters)
+        self._incomplete: list[ManifestEncounter] = []
+        self._waiting: collections.deque[_Item] = collections.deque()
+        for encounter in manifest.encounters:
+            # Without one of its rows an encounter would be on record for good, and the corrected one refused.
+            lost_a_row = (encounter.subject_id, encounter.encounter_id) in manifest.incomplete
+            if lost_a_row and not self._options.accept_partial:
+                self._incomplete.append(encounter)
+            else:
+                self._waiting.append(_Item(encounter))
         self._sent: dict[int, _Item] = {}
         self._lock = threading.Lock()
         self._sequence = 0
@@ -114,6 +132,12 @@ class BulkLoad:
         """
         for row in self._bad_rows:
             self._reject_row(row)
+        for encounter in self._incomplete:
+            self._reject(
+                encounter,
+                "ENCOUNTER_INCOMPLETE",
+                "another row of this encounter cannot be used; correct it and load again, or use --accept-partial",
+            )
         failures = 0
         while self._waiting:
             stop = threading.Event()
@@ -146,7 +170,7 @@ class BulkLoad:
                 sequence = self._sequence
                 self._sent[sequence] = item
             try:
-                request = self._build(item.encounter, sequence)
+                request = self._build(item, sequence)
             except AmbisError as error:
                 with self._lock:
                     if self._sent.pop(sequence, None) is not None:
@@ -154,18 +178,19 @@ class BulkLoad:
                 continue
             yield request
 
-    def _build(self, encounter: ManifestEncounter, sequence: int) -> enrollment_service_pb2.BulkEnrollRequest:
-        samples: list[common_pb2.Sample] = []
-        content: list[object] = []
-        for sample in encounter.samples:
-            data = _read(sample.path)
-            samples.append(image_sample(sample.position, data, sample.ppi))
-            content.append([int(sample.position), sample.ppi, hashlib.sha256(data).hexdigest()])
+    def _build(self, item: _Item, sequence: int) -> enrollment_service_pb2.BulkEnrollRequest:
+        read = [(sample, data, hashlib.sha256(data).hexdigest()) for sample, data in _read_all(item.encounter.samples)]
+        # Rows in another order are the same encounter, to the server too.
+        read.sort(key=lambda r: (int(r[0].position), r[2]))
+        item.encounter = encounter = dataclasses.replace(item.encounter, samples=tuple(r[0] for r in read))
+        samples = [image_sample(sample.position, data, sample.ppi) for sample, data, _ in read]
+        content = [[int(sample.position), sample.ppi, digest] for sample, _, digest in read]
         options = self._options
+        galleries = sorted(set(options.galleries))
         facts = [
             encounter.subject_id,
             encounter.encounter_id,
-            sorted(options.galleries),
+            galleries,
             options.encounter_type,
             options.batch,
             sorted(encounter.context.items()),
@@ -178,7 +203,7 @@ class BulkLoad:
             encounter=enrollment_service_pb2.Encounter(
                 subject_id=encounter.subject_id,
                 encounter_id=encounter.encounter_id,
-                galleries=options.galleries,
+                galleries=galleries,
                 encounter_type=options.encounter_type,
                 context=encounter.context,
                 samples=samples,
@@ -223,6 +248,21 @@ class BulkLoad:
 
     def _write(self, line: int, encounter: ManifestEncounter, path: str, reason: str, message: str) -> None:
         self._rejects.writerow([line, encounter.subject_id, encounter.encounter_id, path, reason, message])
+
+
+def _read_all(samples: Sequence[ManifestSample]) -> list[tuple[ManifestSample, bytes]]:
+    """The files of one encounter; raises InvalidInput where they are more than one message may hold."""
+    read, total = [], 0
+    for sample in samples:
+        read.append((sample, _read(sample.path)))
+        total += len(read[-1][1])
+        if total > MAX_ENCOUNTER_BYTES:
+            raise InvalidInput(
+                f"the files of this encounter have more than {MAX_ENCOUNTER_BYTES:,} bytes together; compress them, or "
+                "load them as several encounters",
+                reason="ENCOUNTER_TOO_LARGE",
+            )
+    return read
 
 
 def _read(path: Path) -> bytes:

@@ -7,6 +7,7 @@ error.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import signal
@@ -108,7 +109,9 @@ def enroll(
     gallery: Annotated[list[str] | None, typer.Option(help="Gallery; may be repeated.")] = None,
     encounter_type: Annotated[str, typer.Option("--type", help="Type of the encounter, e.g. arrest.")] = "",
     add: Annotated[bool, typer.Option("--add", help="Add an encounter to a subject that is on record.")] = False,
-    key: Annotated[str, typer.Option(help="Idempotency key; the same one twice enrols once.")] = "",
+    key: Annotated[
+        str, typer.Option(help="Idempotency key; the same one twice enrols once. Made of the content when left out.")
+    ] = "",
     accept_partial: Partial = False,
     server: Server = None,
     as_json: Json = False,
@@ -125,7 +128,9 @@ def enroll(
             subject_mode=mode,
             accept_partial=accept_partial,
         )
-        result = client.enrol(message, key)
+        # The same command once more, e.g. after a time-out, enrols nobody twice.
+        content = message.SerializeToString(deterministic=True)
+        result = client.enrol(message, key or hashlib.sha256(content).hexdigest())
         _print(result, tables.enrolment, as_json)
 
 
@@ -250,7 +255,9 @@ def subject_delete(
     """Delete a subject with all encounters, templates and images."""
     with _connected(server, as_json) as client:
         if not yes:
-            typer.confirm(f"Delete {subject} with everything on record of it? This cannot be undone", abort=True)
+            typer.confirm(
+                f"Delete {subject} with everything on record of it? This cannot be undone", abort=True, err=True
+            )
         response = client.delete_subject(subject)
         if as_json:
             typer.echo(_json(response))

@@ -33,6 +33,7 @@ from matcher.templates import MAGIC, template_from_bytes
 T = TypeVar("T")
 
 MESSAGE_BYTES = 128 * 1024 * 1024
+TOO_LARGE = "MESSAGE_TOO_LARGE"
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
@@ -56,7 +57,7 @@ class CallFailed(AmbisError):
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.code in RETRYABLE
+        return self.code in RETRYABLE and self.reason != TOO_LARGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,6 +246,9 @@ def _failed(error: grpc.RpcError, target: str, transaction_id: str = "") -> Call
             reason = info.reason
         elif detail.Unpack(bad) and bad.field_violations:
             field = bad.field_violations[0].field
+    if not reason and code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
+        reason = TOO_LARGE  # gRPC's own words, on either side
+        message = f"the request is larger than one message may be ({message}); send fewer or smaller images"
     if not reason and code is grpc.StatusCode.UNAVAILABLE:
         message = f"no AMBIS server answers at {target} ({message}); check the address, or start it with 'ambis serve'"
     if not reason and code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -57,10 +57,17 @@ class BadRow:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a manifest lists, in the order of first appearance."""
+    """What a manifest lists, in the order of first appearance.
+
+    Attributes:
+        encounters: with the rows that can be used.
+        bad_rows: the others.
+        incomplete: (subject, encounter) of the encounters that lost a row so.
+    """
 
     encounters: tuple[ManifestEncounter, ...]
     bad_rows: tuple[BadRow, ...]
+    incomplete: frozenset[tuple[str, str]] = frozenset()
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -72,6 +79,7 @@ def read_manifest(path: Path) -> Manifest:
     groups: dict[tuple[str, str], list[ManifestSample]] = {}
     contexts: dict[tuple[str, str], dict[str, str]] = {}
     bad: list[BadRow] = []
+    incomplete: set[tuple[str, str]] = set()
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
@@ -89,6 +97,8 @@ def read_manifest(path: Path) -> Manifest:
                     key, sample = _parse(text, reader.line_num, path.parent)
                 except InvalidInput as error:
                     bad.append(BadRow(reader.line_num, text["subject_id"], text["path"], error.reason, error.message))
+                    if text["subject_id"]:
+                        incomplete.add(_key(text))
                     continue
                 groups.setdefault(key, []).append(sample)
                 context = contexts.setdefault(key, {})
@@ -98,7 +108,11 @@ def read_manifest(path: Path) -> Manifest:
     except (csv.Error, UnicodeDecodeError) as error:
         raise InvalidInput(f"the manifest {path} is no CSV file: {error}", reason="MANIFEST_INVALID") from None
     encounters = tuple(ManifestEncounter(s, e, tuple(rows), contexts[s, e]) for (s, e), rows in groups.items())
-    return Manifest(encounters, tuple(bad))
+    return Manifest(encounters, tuple(bad), frozenset(incomplete))
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, str]:
+    return row["subject_id"], row.get("encounter", "") or "1"
 
 
 def _parse(row: Mapping[str, str], line: int, folder: Path) -> tuple[tuple[str, str], ManifestSample]:
@@ -112,5 +126,4 @@ def _parse(row: Mapping[str, str], line: int, folder: Path) -> tuple[tuple[str, 
             ppi = float(row["ppi"])
         except ValueError:
             raise InvalidInput(f"ppi {row['ppi']!r} is no number", reason="PPI_INVALID") from None
-    key = (row["subject_id"], row.get("encounter", "") or "1")
-    return key, ManifestSample(line, folder / row["path"], position, ppi)
+    return _key(row), ManifestSample(line, folder / row["path"], position, ppi)

@@ -22,7 +22,7 @@ class ServerProcess:
 
     Args:
         folder: data folder; kept.
-        settings: ``AMBIS_*`` variables over those of this process.
+        settings: ``AMBIS_*`` variables; none of this process's nor of an ``ambis.toml`` apply, but AMBIS_MODELS.
         log: takes what the server logs; None drops it into ``server.log`` in the data folder.
 
     Raises:
@@ -33,7 +33,11 @@ class ServerProcess:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log_path = folder / "server.log"
         command = [sys.executable, "-m", "enrollment.cli", "serve", "--data", str(folder), "--port", "0"]
-        environment = {**os.environ, "AMBIS_HOST": "127.0.0.1", **(settings or {})}
+        # Not the operator's settings: they would change what is shown and tested.
+        own = {k: v for k, v in os.environ.items() if not k.startswith("AMBIS_") or k == "AMBIS_MODELS"}
+        config = folder / "no-settings.toml"
+        config.touch()
+        environment = {**own, "AMBIS_CONFIG": str(config), "AMBIS_HOST": "127.0.0.1", **(settings or {})}
         with self._log_path.open("a") as file:
             self._process = subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=log or file, text=True

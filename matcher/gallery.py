@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -180,6 +181,20 @@ class Gallery:
             return ALL_LABELS
         return sum(self._label_bits.get(name, 0) for name in set(galleries))
 
+    def check(self, template: Template) -> None:
+        """Raises ModelMismatch or TemplateInvalid for a template that could not be put beside those that are here."""
+        with self._lock.read():
+            key = (template.modality, template.algorithm)
+            others = sorted(a for (m, a), i in self._indexes.items() if m is key[0] and a != key[1] and len(i))
+            if others:
+                raise ModelMismatch(
+                    f"the {key[0]} references on record are of algorithm {', '.join(others)}, this template of "
+                    f"{key[1]!r}; templates of different algorithms are never compared, so it would not be found. Use "
+                    "the extractor that made the others, or a data folder of its own"
+                )
+            index = self._indexes.get(key)
+            (index if index is not None else self._index_factory(*key)).check(template)
+
     def galleries(self) -> dict[str, tuple[int, int]]:
         """Name -> (subjects, encounters) of every gallery that holds something."""
         with self._lock.read():
@@ -290,27 +305,37 @@ def _assign(probes: Sequence[Probe], pairs: Sequence[tuple[float, int, _Entry]])
     """Pairs body parts of the probe with body parts of the subject one to one, best score first.
 
     Several samples of one known position are one body part and count once; samples of unknown position are each their
-    own. Without this, two pictures of one finger would be counted as evidence twice.
+    own. Without this, two pictures of one finger would be counted as evidence twice. Where probe and subject both have
+    samples of unknown position in one modality, nothing tells whether two pairs show the same finger: only the best
+    pair of that modality counts.
+
+    A pair is the best of all pairs that share a body part with it; that is how many comparisons it is penalised for.
     """
-    tried: dict[object, int] = {}
     rows: list[tuple[float, int, object, object, _Entry]] = []
+    in_row: Counter[object] = Counter()
+    in_column: Counter[object] = Counter()
+    in_cell: Counter[tuple[object, object]] = Counter()
+    ambiguous = {e.index[0] for _, i, e in pairs if probes[i].position.is_unknown and e.position.is_unknown}
     for raw, i, entry in pairs:
-        probe_position = probes[i].position
+        probe_position, modality = probes[i].position, entry.index[0]
         row: object = ("sample", i) if probe_position.is_unknown else probe_position
         column: object = ("reference", entry.reference_id) if entry.position.is_unknown else entry.position
-        tried[row] = tried.get(row, 0) + 1
+        if modality in ambiguous:
+            row = column = modality
+        in_row[row] += 1
+        in_column[column] += 1
+        in_cell[row, column] += 1
         rows.append((raw, i, row, column, entry))
     rows.sort(key=lambda r: (-r[0], r[1], r[4].reference_id))
-    used_rows: set[object] = set()
-    used_columns: set[object] = set()
+    used: set[object] = set()
     result = []
     for raw, i, row, column, entry in rows:
-        if row in used_rows or column in used_columns:
+        if ("row", row) in used or ("column", column) in used:
             continue
-        used_rows.add(row)
-        used_columns.add(column)
+        used |= {("row", row), ("column", column)}
         modality, algorithm = entry.index
+        tried = in_row[row] + in_column[column] - in_cell[row, column]
         result.append(
-            Comparison(modality, algorithm, probes[i].position, entry.position, entry.encounter_id, raw, tried[row])
+            Comparison(modality, algorithm, probes[i].position, entry.position, entry.encounter_id, raw, tried)
         )
     return tuple(result)

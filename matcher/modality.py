@@ -56,6 +56,10 @@ class ReferenceIndex(Protocol):
         """How many references are alive."""
         ...
 
+    def check(self, template: Template) -> None:
+        """Raises ModelMismatch or TemplateInvalid for a template that ``apply`` could not take."""
+        ...
+
     def apply(
         self,
         removals: Sequence[int],

@@ -7,6 +7,7 @@ candidates are ranked and the verdict is given.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from matcher.calibration import Calibrations
@@ -76,6 +77,12 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         _check_probes(self.probes)
+        if not math.isfinite(self.score_threshold):
+            raise InvalidInput(
+                f"score_threshold is {self.score_threshold}; it must be a number",
+                reason="THRESHOLD_INVALID",
+                field="score_threshold",
+            )
         if not 1 <= self.max_candidates <= MAX_CANDIDATES:
             raise InvalidInput(
                 f"max_candidates is {self.max_candidates}; it must be within 1 and {MAX_CANDIDATES}",
@@ -114,7 +121,8 @@ class SearchEngine:
         thresholds = identification_thresholds(size, self._decision, fpir)
         found = self._backend.search(request.probes, request.galleries)
         scored = [c for c in (self._score(s, thresholds) for s in found) if c is not None]
-        scored.sort(key=lambda c: (-c.fused.score, -c.fused.llr, c.subject_id))
+        # By verdict first: where trust differs, a HIT stands above a higher score that is only a REVIEW.
+        scored.sort(key=lambda c: (c.verdict, -c.fused.score, -c.fused.llr, c.subject_id))
         candidates = tuple(c for c in scored if c.fused.score >= request.score_threshold)[: request.max_candidates]
         verdict = min((c.verdict for c in scored[:MAX_CANDIDATES]), default=Verdict.NO_HIT)
         explanation = _explain_identification(verdict, scored, thresholds, size)

@@ -11,12 +11,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.errors import InvalidInput, ModelMismatch
+from matcher.errors import InvalidInput, ModelMismatch, TemplateInvalid
 from matcher.positions import Modality
 from matcher.templates import FaceTemplate, Template
 
 COMPACT_ALGORITHM = "face-compact-1"
 """Id of templates made with the compact pack (see ``enrollment/models.py``), the default."""
+
+_LENGTHS = {COMPACT_ALGORITHM: 512}
+"""How long the embeddings of known models are; of others, those of one gallery have the length of its first."""
 
 PreparedFace: TypeAlias = NDArray[np.float32]
 """float32[d], exactly unit length (to float32), read-only."""
@@ -64,6 +67,7 @@ class FaceComparator:
 
         Raises:
             ModelMismatch: the template was made by another model.
+            TemplateInvalid: its embedding has another length than that model's.
             InvalidInput: it is no face template.
         """
         if template.algorithm not in self.algorithms:
@@ -73,6 +77,11 @@ class FaceComparator:
             )
         if not isinstance(template, FaceTemplate):
             raise InvalidInput(f"a face template is needed; this is a {template.modality} template")
+        length = _LENGTHS.get(template.algorithm)
+        if length not in (None, len(template.embedding)):
+            raise TemplateInvalid(
+                f"an embedding of {template.algorithm!r} has {length} numbers, this one {len(template.embedding)}"
+            )
         wide = template.embedding.astype(np.float64)
         prepared: PreparedFace = (wide / np.linalg.norm(wide)).astype(np.float32)
         prepared.setflags(write=False)

@@ -56,6 +56,10 @@ class IrisIndex:
         """How many references are alive."""
         return len(self._slots)
 
+    def check(self, template: Template) -> None:
+        """Raises ModelMismatch or TemplateInvalid for a template that ``apply`` could not take."""
+        self.comparator.check(template)
+
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """Removes, then adds; nothing is changed when a template is not acceptable.
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from matcher.changes import Change
-from matcher.errors import AmbisError, ModelMismatch, Overloaded, Unavailable
-from matcher.positions import Modality
+from matcher.errors import AmbisError, Overloaded, StorageFailure, Unavailable
+from matcher.gallery import IndexKey
 from matcher.records.entries import Deletion, NewEncounter, Receipt
 from matcher.records.store import RecordStore
 from matcher.shards.backend import ShardBackend
@@ -81,7 +81,13 @@ class Committer:
     def _catch_up(self) -> None:
         last = self._store.last_lsn()
         for group in self._store.changes(self._backend.applied_lsn):
-            self._backend.apply(group, group[-1].lsn)
+            try:
+                self._backend.apply(group, group[-1].lsn)
+            except AmbisError as error:
+                raise StorageFailure(
+                    f"a record among the changes {group[0].lsn}-{group[-1].lsn} cannot be indexed: {error.message}. "
+                    "Restore a backup, or report this with the server's log"
+                ) from error
         self._backend.apply([], last)
 
     def enrol(self, encounter: NewEncounter, timeout: float | None = None) -> Receipt:
@@ -161,22 +167,26 @@ class Committer:
                             self._delete(item)
 
     def _enrol_group(self, offered: Sequence[_Enrolment]) -> None:
+        keys = {(s.template.modality, s.template.algorithm) for o in offered for s in o.encounter.samples}
+        if len(offered) > 1 and not keys <= self._known_keys():
+            for item in offered:  # the first of a kind decides which others fit beside it
+                self._enrol_group([item])
+            return
         group: list[_Enrolment] = []
-        algorithms: dict[Modality, str] = {}
-        for item in offered:
-            try:
-                self._refuse_other_models(item.encounter, algorithms)
-            except ModelMismatch as error:
-                item.done.set_exception(error)
-            else:
-                group.append(item)
         try:
+            for item in offered:
+                refusal = self._refusal(item.encounter)
+                if refusal is None:
+                    group.append(item)
+                else:
+                    item.done.set_exception(refusal)
             outcomes = self._store.enrol([item.encounter for item in group])
             changes = [o[1] for o in outcomes if not isinstance(o, AmbisError) and o[1] is not None]
             self._apply(changes)
         except Exception as error:
-            for item in group:
-                item.done.set_exception(error)
+            for item in offered:
+                if not item.done.done():
+                    item.done.set_exception(error)
             return
         for item, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, AmbisError):
@@ -184,18 +194,17 @@ class Committer:
             else:
                 item.done.set_result(outcome[0])
 
-    def _refuse_other_models(self, encounter: NewEncounter, group: dict[Modality, str]) -> None:
-        """One modality has templates of one algorithm only; ``group`` are those about to be the first of theirs."""
-        present = {modality: algorithm for (modality, algorithm), n in self._backend.references().items() if n}
-        for sample in encounter.samples:
-            modality, algorithm = sample.template.modality, sample.template.algorithm
-            expected = present.get(modality) or group.setdefault(modality, algorithm)
-            if algorithm != expected:
-                raise ModelMismatch(
-                    f"the {modality} references on record are of algorithm {expected!r}, this template of "
-                    f"{algorithm!r}; templates of different algorithms are never compared, so it would not be found. "
-                    "Use the extractor that made the others, or a data folder of its own"
-                )
+    def _known_keys(self) -> set[IndexKey]:
+        return {key for key, count in self._backend.references().items() if count}
+
+    def _refusal(self, encounter: NewEncounter) -> AmbisError | None:
+        """Why the shards could not take the encounter: found out before the commit, as nothing could be done after."""
+        try:
+            for sample in encounter.samples:
+                self._backend.check(sample.template)
+        except AmbisError as refusal:
+            return refusal
+        return None
 
     def _delete(self, item: _Deletion) -> None:
         try:

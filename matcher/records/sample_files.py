@@ -36,18 +36,17 @@ class SampleFiles:
         folders: set[Path] = set()
         for data in samples:
             path = self._path(hashlib.sha256(data).hexdigest())
+            # Also where the file is there: a write that failed before it came to this may have left it.
+            folders |= {self._folder, path.parent}
             if path.exists():
                 continue
-            if not path.parent.exists():
-                path.parent.mkdir()
-                folders.add(self._folder)
+            path.parent.mkdir(exist_ok=True)
             new = path.with_suffix(".new")
             with new.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
-            folders.add(path.parent)
         for folder in folders:
             _sync_folder(folder)
 

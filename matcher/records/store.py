@@ -333,6 +333,11 @@ class RecordStore:
                 )
             return SubjectSummary(subject.subject_id, subject.created_at, tuple(summaries))
 
+    def galleries(self) -> set[str]:
+        """Names of all galleries that were ever enrolled into."""
+        with self._reader.connect() as connection:
+            return set(connection.scalars(select(GalleryRow.name)))
+
     def counts(self) -> tuple[int, int]:
         """(subjects, encounters) on record."""
         with self._reader.connect() as connection:

@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ambis.v1 import common_pb2, enrollment_service_pb2, enrollment_service_pb2_grpc
-from matcher.errors import InvalidInput
+from matcher.errors import InvalidInput, Unavailable
 from matcher.records.committer import Committer
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode, SubjectSummary
 from matcher.records.store import RecordStore, check_mode
@@ -94,13 +94,17 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     ) -> enrollment_service_pb2.EnrollResult:
         check_transaction_id(transaction_id)
         check_text(key, "idempotency_key", shortest=8, longest=128)
-        digest = hashlib.sha256(encounter.SerializeToString(deterministic=True)).hexdigest()
-        known = self._store.receipt(key, digest)
+        digest = _digest(encounter)
+        known = self._known(key, digest, seconds)
         if known is not None:
-            return _result(known)
+            return known
         subject_id, encounter_id, mode, galleries = _check_header(encounter)
         # The transaction checks again; here it saves the extraction.
-        check_mode(subject_id, mode, known=self._store.has_subject(subject_id))
+        on_record = self._store.has_subject(subject_id)
+        known = self._known(key, digest, seconds)  # the first try may have been written in between
+        if known is not None:
+            return known
+        check_mode(subject_id, mode, known=on_record)
         resolved = self._resolver.resolve(
             encounter.samples, accept_partial=encounter.accept_partial, prefix="encounter."
         )
@@ -123,6 +127,15 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         enrolled = self._committer.enrol(new, seconds)
         log.info("enrolled %d samples, change %d, transaction %s", len(new.samples), enrolled.lsn, transaction_id)
         return _result(enrolled)
+
+    def _known(self, key: str, digest: str, seconds: float) -> enrollment_service_pb2.EnrollResult | None:
+        """What was acknowledged under this key, once searches see it."""
+        receipt = self._store.receipt(key, digest)
+        if receipt is None:
+            return None
+        if not self._committer.wait_for(receipt.lsn, seconds):
+            raise Unavailable("the encounter is on record but not searchable yet; send it again in a moment")
+        return _result(receipt)
 
     def GetSubject(  # noqa: N802
         self, request: enrollment_service_pb2.GetSubjectRequest, context: grpc.ServicerContext
@@ -154,6 +167,14 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         return enrollment_service_pb2.DeleteSubjectResponse(
             transaction_id=request.transaction_id, lsn=deletion.lsn, encounters_deleted=deletion.encounters
         )
+
+
+def _digest(encounter: enrollment_service_pb2.Encounter) -> str:
+    """What a repetition must equal: everything that is enrolled, but not how samples that fail are treated."""
+    content = enrollment_service_pb2.Encounter()
+    content.CopyFrom(encounter)
+    content.accept_partial = False
+    return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _check_header(encounter: enrollment_service_pb2.Encounter) -> tuple[str, str, SubjectMode, tuple[str, ...]]:

@@ -9,9 +9,10 @@ from concurrent.futures import Executor
 import grpc
 
 from ambis.v1 import common_pb2, identification_service_pb2, identification_service_pb2_grpc
-from matcher.errors import DeadlineExceeded, Unavailable
+from matcher.errors import DeadlineExceeded, NotFound, Unavailable
 from matcher.gallery import Probe
 from matcher.records.committer import Committer
+from matcher.records.store import RecordStore
 from matcher.search import Candidate, SearchEngine, SearchRequest, SearchResult
 from matcher.service.errors import abort, item_error
 from matcher.service.requests import check_galleries, check_text, check_transaction_id, time_left
@@ -30,16 +31,24 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
     Args:
         resolver: samples to templates.
         engine: searches.
+        store: knows the galleries.
         committer: knows what searches see.
         executor: runs the items of batch streams.
         window: items of one stream in flight.
     """
 
     def __init__(
-        self, resolver: SampleResolver, engine: SearchEngine, committer: Committer, executor: Executor, window: int
+        self,
+        resolver: SampleResolver,
+        engine: SearchEngine,
+        store: RecordStore,
+        committer: Committer,
+        executor: Executor,
+        window: int,
     ) -> None:
         self._resolver = resolver
         self._engine = engine
+        self._store = store
         self._committer = committer
         self._executor = executor
         self._window = window
@@ -83,7 +92,7 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
         self, transaction_id: str, search: identification_service_pb2.Search, seconds: float
     ) -> identification_service_pb2.IdentifyResult:
         check_transaction_id(transaction_id)
-        galleries = check_galleries(search.galleries, "search.galleries")
+        galleries = self._known_galleries(search.galleries)
         resolved = self._resolver.resolve(search.samples, accept_partial=search.accept_partial, prefix="search.")
         request = SearchRequest(
             probes=_probes(resolved),
@@ -106,6 +115,19 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
             lsn=result.lsn,
             samples=resolved.reports,
         )
+
+    def _known_galleries(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The galleries to search; a misspelt name must not look like "nobody found"."""
+        galleries = check_galleries(names, "search.galleries")
+        known = self._store.galleries() if galleries else set()
+        for name in galleries:
+            if name not in known:
+                raise NotFound(
+                    f"there is no gallery {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}",
+                    reason="GALLERY_NOT_FOUND",
+                    field="search.galleries",
+                )
+        return galleries
 
     def Verify(  # noqa: N802
         self, request: identification_service_pb2.VerifyRequest, context: grpc.ServicerContext

@@ -129,7 +129,7 @@ class AmbisServer:
             EnrollmentServicer(resolver, self._store, self._committer, self._items, window), self._server
         )
         identification_service_pb2_grpc.add_IdentificationServiceServicer_to_server(
-            IdentificationServicer(resolver, engine, self._committer, self._items, window), self._server
+            IdentificationServicer(resolver, engine, self._store, self._committer, self._items, window), self._server
         )
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(
             StatusServicer(self._store, self._backend, extractor, calibrations, utc_now()), self._server

@@ -37,7 +37,6 @@ def run_stream(
         with lock:
             in_flight -= 1
             results.put((response, error))
-        room.release()
 
     def run(request: Request) -> None:
         try:
@@ -67,6 +66,7 @@ def run_stream(
             response, error = results.get()
             if response is not None:
                 yield response
+                room.release()  # only now: answers that the client does not read hold it back too
             elif error is not None:
                 raise error
             with lock:

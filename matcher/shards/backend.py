@@ -7,6 +7,7 @@ from typing import Protocol
 
 from matcher.changes import Change
 from matcher.gallery import IndexKey, Probe, SubjectComparisons
+from matcher.templates import Template
 
 
 class ShardBackend(Protocol):
@@ -14,6 +15,10 @@ class ShardBackend(Protocol):
 
     def apply(self, changes: Sequence[Change], lsn: int) -> None:
         """Applies changes in order; afterwards searches see everything up to ``lsn``."""
+        ...
+
+    def check(self, template: Template) -> None:
+        """See ``Gallery.check``; against every shard."""
         ...
 
     @property

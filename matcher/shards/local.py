@@ -10,6 +10,7 @@ from typing import TypeVar
 from matcher.changes import Change
 from matcher.gallery import Gallery, IndexKey, Probe, SubjectComparisons
 from matcher.locks import ReadWriteLock
+from matcher.templates import Template
 
 T = TypeVar("T")
 
@@ -49,6 +50,10 @@ class LocalShards:
                 if part:
                     gallery.apply(part)
             self._applied = max(self._applied, lsn)
+
+    def check(self, template: Template) -> None:
+        """See ShardBackend."""
+        self._everywhere(lambda g: g.check(template))
 
     @property
     def applied_lsn(self) -> int:

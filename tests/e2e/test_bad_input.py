@@ -12,8 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2
+from ambis.v1 import (
+    common_pb2,
+    enrollment_service_pb2,
+    identification_service_pb2,
+    identification_service_pb2_grpc,
+)
 from enrollment.client import AmbisClient, CallFailed, image_sample
+from enrollment.server_process import ServerProcess
 from matcher.positions import Position
 
 Samples = Callable[[int, int], bytes]
@@ -94,10 +100,20 @@ def test_a_hundred_megabytes(client: AmbisClient) -> None:
     assert failed.field == "search.samples[0]"
 
 
-def test_more_than_the_server_reads(client: AmbisClient) -> None:
+def test_more_than_one_message_holds(client: AmbisClient, server: ServerProcess) -> None:
     sample = image_sample(Position.RIGHT_INDEX, bytes(80 * 1024 * 1024))
     failed = identify(client, sample, sample)
-    assert failed.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (failed.code, failed.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE")
+    assert not failed.retryable
+    # A client without a limit of its own is stopped by the server's.
+    search = identification_service_pb2.Search(samples=[sample, sample])
+    request = identification_service_pb2.IdentifyRequest(transaction_id="t", search=search)
+    with grpc.insecure_channel(server.address, [("grpc.max_send_message_length", -1)]) as channel:
+        stub = identification_service_pb2_grpc.IdentificationServiceStub(channel)
+        with pytest.raises(grpc.RpcError, match="larger than max") as stopped:
+            stub.Identify(request, timeout=60)
+        assert isinstance(stopped.value, grpc.Call)
+        assert stopped.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_unknown_position_and_empty_probe(client: AmbisClient) -> None:

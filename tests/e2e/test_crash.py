@@ -17,22 +17,38 @@ from enrollment.client import AmbisClient, CallFailed, image_sample
 from enrollment.manifest import Manifest, read_manifest
 from enrollment.server_process import ServerProcess
 from enrollment.synthesis.face_templates import bulk_face_vectors
+from enrollment.synthesis.iris import synthesise_eye
 from matcher.face.comparison import COMPACT_ALGORITHM
 from matcher.positions import Position
+from matcher.records.sample_files import SampleFiles
 from matcher.templates import FaceTemplate
+from tests.e2e.conftest import png
 
-PER_LOAD = 400
+PER_LOAD = 150
+PICTURE_EVERY = 10
 
 
 def people(folder: Path, count: int) -> Manifest:
-    """Synthetic people whose samples are template files: so the load keeps the disk busy, not the extractor."""
+    """Synthetic people. Most have template files, so that the load keeps the disk busy and not the extractor; some have
+    pictures of an eye, which the server must keep as well."""
     folder.mkdir()
     rows = ["path,subject_id,modality,position,encounter"]
     for i, vector in enumerate(bulk_face_vectors(count, 7)):
         (folder / f"{i}.template").write_bytes(FaceTemplate(COMPACT_ALGORITHM, 1, vector.astype(np.float32)).to_bytes())
-        rows.append(f"{i}.template,p{i},face,,1")
+        if i % PICTURE_EVERY:
+            rows.append(f"{i}.template,p{i},face,,1")
+        else:
+            (folder / f"{i}.png").write_bytes(png(synthesise_eye(i, 1, size=(320, 240))))
+            rows.append(f"{i}.png,p{i},iris,left,1")
     (folder / "m.csv").write_text("\n".join(rows))
     return read_manifest(folder / "m.csv")
+
+
+def sample_of(folder: Path, subject: str) -> common_pb2.Sample:
+    number = int(subject[1:])
+    if number % PICTURE_EVERY:
+        return image_sample(Position.FACE, (folder / f"{number}.template").read_bytes())
+    return image_sample(Position.IRIS_LEFT, (folder / f"{number}.png").read_bytes())
 
 
 def part(manifest: Manifest, count: int) -> Manifest:
@@ -40,13 +56,13 @@ def part(manifest: Manifest, count: int) -> Manifest:
 
 
 def check(client: AmbisClient, folder: Path, acknowledged: set[str]) -> None:
-    """Every acknowledged subject is on record and the first candidate of a search with its own template."""
+    """Every acknowledged subject is on record and the first candidate of a search with its own sample; pictures are
+    kept."""
     assert client.status().lsn == client.status().searchable_lsn
     numbered = dict(enumerate(sorted(acknowledged)))
 
     def request(number: int, subject: str) -> identification_service_pb2.BatchIdentifyRequest:
-        data = (folder / f"{subject[1:]}.template").read_bytes()
-        search = identification_service_pb2.Search(samples=[image_sample(Position.FACE, data)], max_candidates=1)
+        search = identification_service_pb2.Search(samples=[sample_of(folder, subject)], max_candidates=1)
         return identification_service_pb2.BatchIdentifyRequest(transaction_id="t", sequence=number, search=search)
 
     seen = 0
@@ -55,8 +71,13 @@ def check(client: AmbisClient, folder: Path, acknowledged: set[str]) -> None:
         assert answer.result.verdict != common_pb2.VERDICT_NO_HIT
         seen += 1
     assert seen == len(acknowledged)
-    for subject in random.Random(1).sample(sorted(acknowledged), min(50, len(acknowledged))):
-        assert len(client.subject(subject).encounters) == 1
+    files = SampleFiles(folder.parent / "data" / "samples")
+    for subject in sorted(acknowledged):
+        (encounter,) = client.subject(subject).encounters
+        (sample,) = encounter.samples
+        if sample.sha256:
+            assert files.read(sample.sha256) == (folder / f"{subject[1:]}.png").read_bytes()
+        assert bool(sample.sha256) == (int(subject[1:]) % PICTURE_EVERY == 0)
 
 
 def strike(server: ServerProcess, delay: float, reached: threading.Event) -> None:

@@ -87,6 +87,53 @@ def test_changed_content_under_the_same_ids_is_rejected(server: AmbisServer, tmp
     assert [r["reason"] for r in rejected(rejects)] == ["ENCOUNTER_EXISTS"]
 
 
+def eyes_and_face(folder: Path, rows: list[str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "face").write_text("face 1 0")
+    (folder / "eye").write_text("iris 1 0")
+    path = folder / "m.csv"
+    path.write_text("path,subject_id,modality,position\n" + "\n".join(rows))
+    return path
+
+
+def test_a_bad_row_keeps_its_whole_encounter_back_until_it_is_corrected(server: AmbisServer, tmp_path: Path) -> None:
+    rejects = io.StringIO()
+    with AmbisClient(f"127.0.0.1:{server.port}") as client:
+        misspelt = read_manifest(eyes_and_face(tmp_path / "m", ["face,p1,face,", "eye,p1,irsi,left"]))
+        counts = BulkLoad(client, misspelt, rejects).run()
+        assert (counts.enrolled, counts.done, counts.total) == (0, 2, 2)
+        assert {r["reason"] for r in rejected(rejects)} == {"POSITION_UNKNOWN", "ENCOUNTER_INCOMPLETE"}
+        corrected = read_manifest(eyes_and_face(tmp_path / "m", ["face,p1,face,", "eye,p1,iris,left"]))
+        assert BulkLoad(client, corrected, io.StringIO()).run().enrolled == 1
+        assert len(client.subject("p1").encounters[0].samples) == 2
+        partial = read_manifest(eyes_and_face(tmp_path / "m", ["face,p2,face,", "eye,p2,irsi,left"]))
+        assert BulkLoad(client, partial, io.StringIO(), BulkOptions(accept_partial=True)).run().enrolled == 1
+
+
+def test_order_of_rows_and_galleries_and_partial_acceptance_do_not_make_another_load(
+    server: AmbisServer, tmp_path: Path
+) -> None:
+    with AmbisClient(f"127.0.0.1:{server.port}") as client:
+        first = read_manifest(eyes_and_face(tmp_path / "m", ["face,p1,face,", "eye,p1,iris,left"]))
+        BulkLoad(client, first, io.StringIO(), BulkOptions(galleries=("a", "b"))).run()
+        second = read_manifest(eyes_and_face(tmp_path / "m", ["eye,p1,iris,left", "face,p1,face,"]))
+        options = BulkOptions(galleries=("b", "a", "b"), accept_partial=True)
+        assert BulkLoad(client, second, io.StringIO(), options).run().replayed == 1
+
+
+def test_an_encounter_too_large_for_a_message_is_rejected_alone(
+    server: AmbisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enrollment.bulk.MAX_ENCOUNTER_BYTES", 12)
+    folder = tmp_path / "m"
+    path = eyes_and_face(folder, ["face,p1,face,", "eye,p1,iris,left", "face,p2,face,"])
+    rejects = io.StringIO()
+    with AmbisClient(f"127.0.0.1:{server.port}") as client:
+        counts = BulkLoad(client, read_manifest(path), rejects).run()
+    assert (counts.enrolled, counts.rejected) == (1, 1)
+    assert {r["reason"] for r in rejected(rejects)} == {"ENCOUNTER_TOO_LARGE"}
+
+
 def test_partial_samples_are_reported(server: AmbisServer, tmp_path: Path) -> None:
     folder = tmp_path / "m"
     folder.mkdir()

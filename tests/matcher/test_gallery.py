@@ -117,9 +117,34 @@ def test_unknown_positions_are_paired_one_to_one() -> None:
     probes = [Probe(Position.IRIS_UNKNOWN, iris(2, 7)), Probe(Position.IRIS_UNKNOWN, iris(2, 8))]
     comparisons = gallery.search(probes)[0].comparisons
     assert sorted(c.reference_position for c in comparisons) == [Position.IRIS_RIGHT, Position.IRIS_LEFT]
-    assert {c.comparisons for c in comparisons} == {2}
+    # Each is the best of its own two and of the other probe's with the same eye.
+    assert {c.comparisons for c in comparisons} == {3}
     known = gallery.search([Probe(Position.IRIS_LEFT, iris(1, 7))])[0].comparisons
     assert [c.reference_position for c in known] == [Position.IRIS_LEFT]
+
+
+def test_unknown_against_unknown_is_one_piece_of_evidence() -> None:
+    # Two captures of one eye, of unknown position, must not count twice against two encounters of that eye.
+    gallery = Gallery()
+    gallery.apply(
+        [
+            enrolled(1, "a", [(1, Position.IRIS_UNKNOWN, iris(1))]),
+            enrolled(2, "a", [(2, Position.IRIS_UNKNOWN, iris(1, 2))], encounter="2"),
+        ]
+    )
+    probes = [Probe(Position.IRIS_UNKNOWN, iris(1, 7)), Probe(Position.IRIS_UNKNOWN, iris(1, 8))]
+    (only,) = gallery.search(probes)[0].comparisons
+    assert only.comparisons == 4
+    face_too = gallery.search([*probes, Probe(Position.IRIS_LEFT, iris(1, 9))])[0].comparisons
+    assert [c.comparisons for c in face_too] == [6]
+
+
+def test_one_reference_tried_by_many_probes_costs_their_number() -> None:
+    gallery = Gallery()
+    gallery.apply([enrolled(1, "a", [(1, Position.IRIS_UNKNOWN, iris(1))])])
+    probes = [Probe(Position.IRIS_LEFT, iris(5)), Probe(Position.IRIS_RIGHT, iris(1, 6))]
+    (only,) = gallery.search(probes)[0].comparisons
+    assert (only.probe_position, only.comparisons) == (Position.IRIS_RIGHT, 2)
 
 
 def test_other_algorithms_are_refused_not_ignored() -> None:

@@ -78,6 +78,19 @@ def test_beyond_trust_is_a_review() -> None:
     assert "vouch" in result.explanation
 
 
+def test_a_hit_stands_above_a_higher_score_that_is_only_a_review() -> None:
+    # Person a: a face far beyond trust. Person b: a face and an eye, each less, together trusted for more.
+    backend = LocalShards()
+    a = enrolled(1, "a", [(1, Position.FACE, face(1, 9))])
+    b = enrolled(2, "b", [(2, Position.IRIS_LEFT, iris(2)), (3, Position.FACE, face(1, 8))])
+    backend.apply([a, b], 2)
+    probes = (Probe(Position.FACE, face(1, 9)), Probe(Position.IRIS_LEFT, iris(2, 1)))
+    result = SearchEngine(backend, calibrations()).identify(SearchRequest(probes, target_fpir=2e-6))
+    verdicts = [c.verdict for c in result.candidates]
+    assert verdicts == sorted(verdicts)
+    assert result.candidates[0].verdict is result.verdict
+
+
 def test_double_identity_is_pointed_out() -> None:
     backend = LocalShards()
     backend.apply([enrolled(1, "a", [(1, Position.FACE, face(1))]), enrolled(2, "b", [(2, Position.FACE, face(1))])], 2)
@@ -101,5 +114,7 @@ def test_bad_requests() -> None:
         SearchRequest(())
     with pytest.raises(InvalidInput):
         SearchRequest((face_probe(1),), max_candidates=0)
+    with pytest.raises(InvalidInput):
+        SearchRequest((face_probe(1),), score_threshold=float("nan"))
     with pytest.raises(NotCalibrated):
         engine().identify(SearchRequest((Probe(Position.FACE, face(1, algorithm="face-unheard-of")),)))

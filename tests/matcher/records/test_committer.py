@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from matcher.changes import Change
-from matcher.errors import AlreadyExists, ModelMismatch, Unavailable
+from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, Unavailable
 from matcher.positions import Position
 from matcher.records.committer import Committer
 from matcher.records.entries import NewSample
 from matcher.records.store import RecordStore
 from matcher.shards.local import LocalShards
-from tests.matcher.people import face, face_probe
+from matcher.templates import FaceTemplate, Template
+from tests.matcher.people import FACE, face, face_probe, iris
 from tests.matcher.records.test_store import encounter
 
 
@@ -84,6 +86,56 @@ def test_templates_of_another_model_are_refused(tmp_path: Path) -> None:
     assert not store.has_subject("b")
     committer.delete_subject("a", "t")
     committer.enrol(other)  # nobody is left whom it could not be compared with
+    committer.close()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        FaceTemplate(FACE, 1, np.eye(1, 64, dtype=np.float32)[0]),
+        dataclasses.replace(iris(1), version=2),
+        dataclasses.replace(iris(1), columns=64),
+        FaceTemplate("iris-loggabor-1", 1, np.eye(1, 64, dtype=np.float32)[0]),
+    ],
+)
+def test_what_the_indexes_could_not_take_is_refused_before_it_is_written(tmp_path: Path, spoilt: Template) -> None:
+    store, shards = RecordStore(tmp_path), LocalShards()
+    committer = Committer(store, shards)
+    committer.enrol(encounter("a"))
+    good = NewSample(Position.IRIS_LEFT, iris(3))
+    committer.enrol(dataclasses.replace(encounter("eye"), samples=(good,)))
+    bad = dataclasses.replace(encounter("b"), samples=(good, NewSample(Position.FACE, spoilt)))
+    with pytest.raises((ModelMismatch, InvalidInput)):
+        committer.enrol(bad)
+    assert not committer.fault
+    assert not store.has_subject("b")
+    assert committer.enrol(encounter("c")).lsn == 3
+    committer.close()
+    store.close()
+    store = RecordStore(tmp_path)
+    Committer(store, LocalShards()).close()  # and the next start is not stopped by it
+    store.close()
+
+
+def test_lengths_are_checked_within_the_very_first_group(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), LocalShards()
+    committer = Committer(store, shards)
+
+    def one(number: int) -> str:
+        length = 64 if number % 2 else 128
+        template = FaceTemplate(FACE, 1, np.eye(1, length, dtype=np.float32)[0])
+        try:
+            committer.enrol(dataclasses.replace(encounter(f"s{number}"), samples=(NewSample(Position.FACE, template),)))
+        except ModelMismatch:
+            return "refused"
+        return "enrolled"
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(one, range(40)))
+    assert not committer.fault
+    assert outcomes[0::2].count("enrolled") in (0, 20)
+    assert outcomes[1::2].count("enrolled") == 20 - outcomes[0::2].count("enrolled")
     committer.close()
     store.close()
 

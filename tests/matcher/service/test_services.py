@@ -104,7 +104,9 @@ def test_server_chooses_ids_and_keeps_what_it_is_told(client: AmbisClient) -> No
     )
     assert [s.position for s in kept.samples] == [common_pb2.POSITION_FACE, common_pb2.POSITION_IRIS_LEFT]
     assert client.identify(search(sample("face 1 1"), galleries=["a"])).gallery_size == 1
-    assert client.identify(search(sample("face 1 1"), galleries=["c"])).gallery_size == 0
+    with pytest.raises(CallFailed) as failed:  # and not "nobody found"
+        client.identify(search(sample("face 1 1"), galleries=["a", "c"]))
+    assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.NOT_FOUND, "GALLERY_NOT_FOUND")
 
 
 def test_same_key_answers_the_same_and_other_content_is_refused(client: AmbisClient) -> None:

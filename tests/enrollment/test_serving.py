@@ -1,0 +1,106 @@
+"""Starting a server from settings: TLS, plain text off the loopback, licences, missing folders."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from enrollment.client import AmbisClient, CallFailed, ClientOptions, read_options
+from enrollment.serving import load_extractors, start_server
+from enrollment.settings import Settings, load_settings
+from matcher.errors import AmbisError
+from matcher.positions import Modality
+
+
+def settings(tmp_path: Path, **fields: object) -> Settings:
+    return load_settings(data=tmp_path / "data", port=0, face_pack="none", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"host": "0.0.0.0"}, "TLS_REQUIRED"),
+        ({"host": "example.org"}, "TLS_REQUIRED"),
+        ({"tls_certificate": Path("x")}, "SETTINGS_INVALID"),
+        ({"tls_client_ca": Path("x")}, "SETTINGS_INVALID"),
+        ({"tls_certificate": Path("x"), "tls_key": Path("y")}, "SETTINGS_INVALID"),
+        ({"calibrations": Path("nowhere")}, "SETTINGS_INVALID"),
+    ],
+)
+def test_refused(tmp_path: Path, fields: dict[str, object], reason: str) -> None:
+    with pytest.raises(AmbisError) as refused:
+        start_server(settings(tmp_path, **fields))
+    assert refused.value.reason == reason
+
+
+def test_a_pack_needs_its_licence_and_no_pack_is_a_reason() -> None:
+    with pytest.raises(AmbisError) as refused:
+        load_extractors(load_settings(face_pack="/some/pack"))
+    assert refused.value.reason == "LICENCE_NOT_ACCEPTED"
+    status = {s.modality: s for s in load_extractors(load_settings(face_pack="none")).status()}
+    assert not status[Modality.FACE].algorithm
+    assert "switched off" in status[Modality.FACE].detail
+    assert status[Modality.FINGER].algorithm
+    missing = load_extractors(load_settings(face_pack="/some/pack", face_pack_licence_accepted=True)).status()
+    assert "/some/pack" in {s.modality: s for s in missing}[Modality.FACE].detail
+
+
+def certificate(
+    folder: Path, name: str, authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    issuer, signer = (authority[0].subject, authority[1]) if authority else (subject, key)
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return made, key
+
+
+def test_mutual_tls(tmp_path: Path) -> None:
+    authority = certificate(tmp_path, "authority", None)
+    certificate(tmp_path, "server", authority)
+    certificate(tmp_path, "client", authority)
+    certificate(tmp_path, "impostor", None)
+    running = start_server(
+        settings(
+            tmp_path,
+            tls_certificate=tmp_path / "server.pem",
+            tls_key=tmp_path / "server.key",
+            tls_client_ca=tmp_path / "authority.pem",
+        )
+    )
+    try:
+        target, ca = f"127.0.0.1:{running.port}", tmp_path / "authority.pem"
+        with AmbisClient(target, read_options(20, ca, tmp_path / "client.pem", tmp_path / "client.key")) as client:
+            assert client.status().subjects == 0
+        for options in (
+            read_options(3, ca),
+            read_options(3, ca, tmp_path / "impostor.pem", tmp_path / "impostor.key"),
+            ClientOptions(timeout=3),
+        ):
+            with AmbisClient(target, options) as stranger, pytest.raises(CallFailed):
+                stranger.status()
+    finally:
+        running.stop(1.0)
