@@ -267,13 +267,15 @@ def _read_all(samples: Sequence[ManifestSample]) -> list[tuple[ManifestSample, b
 
 def _read(path: Path) -> bytes:
     try:
+        if not path.is_file():  # a pipe or a device might never end
+            raise InvalidInput(f"{path} is no file", reason="FILE_UNREADABLE")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InvalidInput(
                 f"{path} has more than {MAX_FILE_BYTES:,} bytes; send one sample a file", reason="FILE_TOO_LARGE"
             )
         data = path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}", reason="FILE_UNREADABLE") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InvalidInput(f"{str(path)!r} cannot be read: {error}", reason="FILE_UNREADABLE") from None
     if not data:
         raise InvalidInput(f"{path} is empty", reason="FILE_EMPTY")
     return data

@@ -118,6 +118,8 @@ def enroll(
 ) -> None:
     """Put one encounter of a subject on record."""
     with _connected(server, as_json) as client:
+        if not subject.strip():
+            raise InvalidInput("the subject id is empty; give one, or '-' to let the server choose", field="subject")
         mode = enrollment_service_pb2.SUBJECT_MODE_EXISTING if add else enrollment_service_pb2.SUBJECT_MODE_NEW
         message = enrollment_service_pb2.Encounter(
             subject_id="" if subject == "-" else subject,
@@ -198,7 +200,7 @@ def identify(
     gallery: Annotated[list[str] | None, typer.Option(help="Search only this gallery; may be repeated.")] = None,
     candidates: Annotated[int, typer.Option(min=1, max=1000, help="Candidates at most.")] = 10,
     fpir: Annotated[float | None, typer.Option(help="False positive identification rate of a HIT.")] = None,
-    min_lsn: Annotated[int, typer.Option(help="Search only when this change is seen.")] = 0,
+    min_lsn: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Search only when this change is seen.")] = 0,
     accept_partial: Partial = False,
     server: Server = None,
     as_json: Json = False,

@@ -238,7 +238,10 @@ def _failed(error: grpc.RpcError, target: str, transaction_id: str = "") -> Call
     code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
     message = (error.details() if isinstance(error, grpc.Call) else "") or str(error)
     reason = field = ""
-    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    try:
+        status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    except ValueError:  # details that do not fit the status, as of a proxy in between
+        status = None
     details: Sequence[any_pb2.Any] = status.details if status else ()
     for detail in details:
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()

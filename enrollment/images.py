@@ -50,6 +50,7 @@ class ImageLimits:
 
     max_bytes: int = 32 * 1024 * 1024
     max_pixels: int = 40_000_000
+    max_side: int = 20_000
     min_side: int = 32
 
 
@@ -118,9 +119,10 @@ def decode_image(
             reason="IMAGE_UNREADABLE",
         ) from None
     width, height = image.size
-    if width * height > limits.max_pixels:
+    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
         raise SampleRejected(
-            f"the image has {width} x {height} pixels, over the limit of {limits.max_pixels:,}",
+            f"the image has {width} x {height} pixels, over the limit of {limits.max_pixels:,} or of "
+            f"{limits.max_side:,} a side",
             reason="IMAGE_TOO_LARGE",
         )
     if min(width, height) < limits.min_side:

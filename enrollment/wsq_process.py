@@ -49,23 +49,43 @@ class WsqDecoder:
             WsqDamaged: the file is damaged; the decoder refused it, died of it or did not end.
         """
         with self._lock:
-            child = self._child
-            if child is None or child.poll() is not None:
-                child = self._child = self._start()
-            watchdog = threading.Timer(self._seconds, child.kill)
-            watchdog.start()
             try:
-                return self._ask(child, data, width, height)
+                return self._decode(data, width, height)
+            except OSError:
+                # It may have died of something else, as for want of memory: a file is blamed that kills a fresh one.
+                self._stop()
+            try:
+                return self._decode(data, width, height)
             except OSError:
                 self._stop()
                 raise WsqDamaged("the decoder died of it") from None
-            except WsqDamaged:
-                raise
-            except BaseException:
+
+    def _decode(self, data: bytes, width: int, height: int) -> NDArray[np.uint8]:
+        child = self._child
+        if child is None or child.poll() is not None:
+            child = self._child = self._start()
+        gave_up = threading.Event()
+
+        def give_up(running: subprocess.Popen[bytes] = child) -> None:
+            gave_up.set()
+            running.kill()
+
+        watchdog = threading.Timer(self._seconds, give_up)
+        watchdog.start()
+        try:
+            return self._ask(child, data, width, height)
+        except WsqDamaged:
+            raise
+        except OSError:
+            if gave_up.is_set():
                 self._stop()
-                raise
-            finally:
-                watchdog.cancel()
+                raise WsqDamaged("the decoder did not come to an end") from None
+            raise
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            watchdog.cancel()
 
     def close(self) -> None:
         """Ends the child; a later call starts another."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from matcher.changes import Change, EncounterEnrolled, Reference
 from matcher.comparators import index_for
-from matcher.errors import ModelMismatch, Overloaded
+from matcher.errors import ModelMismatch, Overloaded, TemplateInvalid
 from matcher.locks import ReadWriteLock
 from matcher.modality import ALL_LABELS, ReferenceIndex
 from matcher.positions import Modality, Position
@@ -192,8 +192,17 @@ class Gallery:
                     f"{key[1]!r}; templates of different algorithms are never compared, so it would not be found. Use "
                     "the extractor that made the others, or a data folder of its own"
                 )
-            index = self._indexes.get(key)
-            (index if index is not None else self._index_factory(*key)).check(template)
+            known = self._indexes.get(key)
+            index = self._index_factory(*key) if known is None else known
+            index.check(template)
+        prepared = index.comparator.prepare(template)
+        itself = index.comparator.compare(prepared, prepared)
+        if math.isnan(itself) or itself <= 0.0:
+            raise TemplateInvalid(
+                f"the {key[0]} template holds too little to be compared with anything, so no search would find it; "
+                "capture again",
+                reason="TEMPLATE_UNUSABLE",
+            )
 
     def galleries(self) -> dict[str, tuple[int, int]]:
         """Name -> (subjects, encounters) of every gallery that holds something."""

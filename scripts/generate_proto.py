@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,8 @@ def generate(target: Path) -> None:
     """Writes all generated modules below ``target`` (ambis/v1/...)."""
     sources = sorted(str(p.relative_to(PROTO)) for p in PROTO.rglob("*.proto"))
     include = Path(grpc_tools.__file__).parent / "_proto"
+    # protoc finds its plug-ins on the path: those of this environment, whether it is activated or not.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     code = protoc.main(
         [
             "protoc",

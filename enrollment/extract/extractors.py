@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from enrollment.extract.extraction import ModalityExtractor
 from enrollment.images import ImageLimits, decode_image
-from matcher.errors import ModalityUnavailable
+from matcher.errors import AmbisError, ModalityUnavailable, SampleRejected
 from matcher.positions import Modality, Position
 from matcher.service.extraction import ExtractedSample, ExtractorStatus
+
+log = logging.getLogger(__name__)
 
 
 class Extractors:
@@ -36,7 +39,17 @@ class Extractors:
         if extractor is None:
             raise ModalityUnavailable(self._why_missing(position.modality), field="image")
         image = decode_image(data, media_type=media_type, ppi=ppi, limits=self._limits)
-        extraction = extractor.extract(image)
+        try:
+            extraction = extractor.extract(image)
+        except AmbisError:
+            raise
+        except Exception as error:
+            log.exception("the %s extractor failed on an image of %s", position.modality, image.pixels.shape)
+            raise SampleRejected(
+                f"the {position.modality} extractor could not work on this image; take another one. The server's log "
+                "has the details",
+                reason="EXTRACTION_FAILED",
+            ) from error
         return ExtractedSample(extraction.template, extraction.quality, extraction.advice, image.media_type)
 
     def status(self) -> Sequence[ExtractorStatus]:

@@ -83,9 +83,9 @@ class Committer:
         for group in self._store.changes(self._backend.applied_lsn):
             try:
                 self._backend.apply(group, group[-1].lsn)
-            except AmbisError as error:
+            except Exception as error:
                 raise StorageFailure(
-                    f"a record among the changes {group[0].lsn}-{group[-1].lsn} cannot be indexed: {error.message}. "
+                    f"a record among the changes {group[0].lsn}-{group[-1].lsn} cannot be indexed: {error}. "
                     "Restore a backup, or report this with the server's log"
                 ) from error
         self._backend.apply([], last)
@@ -109,9 +109,10 @@ class Committer:
         return done.result()
 
     def wait_for(self, lsn: int, timeout: float) -> bool:
-        """Waits until searches see ``lsn``; False when the timeout (seconds) passes first."""
+        """Waits until searches see ``lsn``; False when the timeout (seconds) passes first, or the server stops."""
         with self._applied:
-            return self._applied.wait_for(lambda: self._backend.applied_lsn >= lsn, timeout)
+            self._applied.wait_for(lambda: self._backend.applied_lsn >= lsn or self._closed, timeout)
+            return self._backend.applied_lsn >= lsn
 
     @property
     def fault(self) -> str:
@@ -121,6 +122,8 @@ class Committer:
     def close(self) -> None:
         """Finishes what is queued and stops."""
         self._closed = True
+        with self._applied:
+            self._applied.notify_all()
         self._queue.put(None)
         self._thread.join()
         self._stopped = True

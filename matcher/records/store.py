@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from matcher.changes import Change, EncounterEnrolled, Reference, SubjectDeleted
@@ -85,12 +85,20 @@ class RecordStore:
             self._lock = _lock_folder(folder)
             self.files = SampleFiles(folder / "samples")
             path = folder / "records.sqlite"
+            marker = folder / "ambis.folder"
+            if marker.exists() and not (path.exists() and path.stat().st_size):
+                os.close(self._lock)
+                raise StorageFailure(
+                    f"{path} is missing or empty, but the folder had records: restore them from a backup. Starting "
+                    "without them would answer NO HIT to everything"
+                )
             self._writer = _engine(path, single=True)
             self._reader = _engine(path, single=False)
             self._open_schema()
+            marker.touch()
             self._remove_doomed()
         except (OSError, SQLAlchemyError) as error:
-            raise StorageFailure(f"the data folder {folder} cannot be used: {error}") from error
+            raise StorageFailure(f"the data folder {folder} cannot be used: {_cause(error)}") from error
 
     def close(self) -> None:
         """Closes connections and unlocks the folder."""
@@ -139,7 +147,8 @@ class RecordStore:
                 if self._keep_samples:  # on disk before the commit that names them; none for what was refused
                     self.files.write(s.data for e in accepted for s in e.samples if s.data is not None)
         except (OSError, SQLAlchemyError) as error:
-            raise StorageFailure(f"the records could not be written, nothing was enrolled: {error}") from error
+            log.exception("the records could not be written")
+            raise StorageFailure(f"the records could not be written, nothing was enrolled: {_cause(error)}") from error
         return outcomes
 
     def _enrol_one(self, connection: Connection, new: NewEncounter) -> tuple[Receipt, EncounterEnrolled | None]:
@@ -260,7 +269,8 @@ class RecordStore:
                 connection.execute(delete(SubjectRow).where(SubjectRow.id == subject))
                 lsn = self._log(connection, DELETED, subject_id, "", transaction_id, self._clock())
         except SQLAlchemyError as error:
-            raise StorageFailure(f"the records could not be written, nothing was deleted: {error}") from error
+            log.exception("the records could not be written")
+            raise StorageFailure(f"the records could not be written, nothing was deleted: {_cause(error)}") from error
         try:
             self._remove_doomed()
         except (OSError, SQLAlchemyError):
@@ -413,7 +423,13 @@ def _enrolments(connection: Connection, first: int, last: int) -> list[Encounter
     found: dict[int, tuple[tuple[str, str, tuple[str, ...]], list[Reference]]] = {}
     for row in rows:
         head = (row.subject_id, row.encounter_id, tuple(row.galleries))
-        reference = Reference(row.id, Position(row.position), template_from_bytes(row.template))
+        try:
+            reference = Reference(row.id, Position(row.position), template_from_bytes(row.template))
+        except (AmbisError, ValueError) as error:
+            raise StorageFailure(
+                f"sample {row.id} of subject {row.subject_id!r}, encounter {row.encounter_id!r}, is damaged in the "
+                f"database ({error}); restore a backup"
+            ) from error
         found.setdefault(row.lsn, (head, []))[1].append(reference)
     return [EncounterEnrolled(lsn, *head, tuple(references)) for lsn, (head, references) in found.items()]
 
@@ -443,6 +459,13 @@ def _key(result: Any) -> int:
     return int(result.inserted_primary_key[0])
 
 
+def _cause(error: OSError | SQLAlchemyError) -> str:
+    """What went wrong, without statements, values or paths, which are nobody's but the log's."""
+    if isinstance(error, DBAPIError):
+        return str(error.orig)
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else type(error).__name__
+
+
 def _lock_folder(folder: Path) -> int:
     descriptor = os.open(folder / "ambis.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -458,7 +481,9 @@ def _lock_folder(folder: Path) -> int:
 
 def _engine(path: Path, *, single: bool) -> Engine:
     options: dict[str, Any] = {"poolclass": StaticPool} if single else {"poolclass": QueuePool, "pool_size": 16}
-    engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, **options)
+    engine = create_engine(
+        f"sqlite:///{path}", connect_args={"check_same_thread": False}, hide_parameters=True, **options
+    )
 
     def prepare(connection: sqlite3.Connection, _: object) -> None:
         # SQLAlchemy issues BEGIN itself; the driver's own transactions break SAVEPOINT.

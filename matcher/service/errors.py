@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 DOMAIN = "ambis"
 RETRY_SECONDS = 2
+# A status travels in HTTP/2 headers, of which clients accept 8 KiB; what a request said comes back shortened.
+MAX_MESSAGE = 1000
+MAX_FIELD = 128
 _CODES: tuple[tuple[type[errors.AmbisError], grpc.StatusCode], ...] = (
     (errors.InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
@@ -56,15 +59,19 @@ def item_error(error: BaseException, transaction_id: str = "") -> common_pb2.Ite
     """An error as one item of a stream, or one sample of a request, carries it; logged where a transaction fails."""
     known = as_ambis_error(error)
     if transaction_id:
-        log.info("refused: %s, transaction %s", known.reason, transaction_id)
+        log.info("refused: %s, transaction %.130r", known.reason, transaction_id)
     return common_pb2.ItemError(
-        code=status_code(known).value[0], reason=known.reason, message=known.message, field=known.field
+        code=status_code(known).value[0],
+        reason=known.reason,
+        message=_shortened(known.message),
+        field=known.field[:MAX_FIELD],
     )
 
 
 def rich_status(error: errors.AmbisError, transaction_id: str = "") -> status_pb2.Status:
     """The google.rpc.Status of an error, with details."""
     code = status_code(error)
+    message, field = _shortened(error.message), error.field[:MAX_FIELD]
     details: list[any_pb2.Any] = []
 
     def add(message: object) -> None:
@@ -73,20 +80,24 @@ def rich_status(error: errors.AmbisError, transaction_id: str = "") -> status_pb
         details.append(packed)
 
     add(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
-    if error.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+    if field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
         add(error_details_pb2.BadRequest(field_violations=[violation]))
     if transaction_id:
-        add(error_details_pb2.RequestInfo(request_id=transaction_id))
+        add(error_details_pb2.RequestInfo(request_id=transaction_id[:MAX_FIELD]))
     if code in _RETRYABLE:
         add(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=RETRY_SECONDS)))
-    return status_pb2.Status(code=getattr(code_pb2, code.name), message=error.message, details=details)
+    return status_pb2.Status(code=getattr(code_pb2, code.name), message=message, details=details)
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 4] + " ..."
 
 
 def abort(context: grpc.ServicerContext, error: BaseException, transaction_id: str = "") -> NoReturn:
     """Ends a call with an error."""
     known = as_ambis_error(error)
-    log.info("refused: %s, transaction %s", known.reason, transaction_id)
+    log.info("refused: %s, transaction %.130r", known.reason, transaction_id)
     status = rich_status(known, transaction_id)
     context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status does not return")

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 import grpc
 
 from ambis.v1 import common_pb2, identification_service_pb2, identification_service_pb2_grpc
-from matcher.errors import DeadlineExceeded, NotFound, Unavailable
+from matcher.errors import DeadlineExceeded, NotFound, PreconditionFailed, Unavailable
 from matcher.gallery import Probe
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore
@@ -165,6 +165,12 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
         """A search over indexes that miss records would miss hits: wait, or refuse."""
         if self._committer.fault:
             raise Unavailable(self._committer.fault, reason="INDEX_FAULT")
+        if min_lsn > self._store.last_lsn():
+            raise PreconditionFailed(
+                f"min_lsn is {min_lsn}, but no change has that number yet; use the lsn of an answer of this server",
+                reason="LSN_UNKNOWN",
+                field="min_lsn",
+            )
         if min_lsn and not self._committer.wait_for(min_lsn, seconds):
             raise DeadlineExceeded(
                 f"the server has not seen change {min_lsn} yet; allow more time, or check min_lsn against GetStatus"

@@ -41,10 +41,10 @@ def check_galleries(names: Sequence[str], field: str) -> tuple[str, ...]:
 
 
 def time_left(context: grpc.ServicerContext, otherwise: float) -> float:
-    """Seconds until the caller's deadline, or ``otherwise`` without one; raises DeadlineExceeded when it has passed."""
+    """Seconds until the caller's deadline, at most ``otherwise``; raises DeadlineExceeded when it has passed."""
     remaining = context.time_remaining()
     if remaining is None or remaining > 1e8:
         return otherwise
     if remaining <= 0:
         raise DeadlineExceeded("the deadline passed before the work began; allow more time")
-    return float(remaining)
+    return min(float(remaining), otherwise)

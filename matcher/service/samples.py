@@ -139,7 +139,8 @@ class SampleResolver:
                 f"the template's bytes say {template.algorithm} version {template.version}, the request says "
                 f"{sent.algorithm} version {sent.version}"
             )
-        _ = self._calibrations[template.algorithm]
+        if self._calibrations[template.algorithm].modality is not template.modality:
+            raise TemplateInvalid(f"{template.algorithm!r} is no algorithm of {template.modality} templates")
         return template
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import threading
 import time
@@ -43,19 +44,24 @@ def test_everything_gets_an_answer_and_rejects_have_reasons(server: AmbisServer,
     manifest = people(tmp_path / "m", 30, bad=(3, 4))
     (tmp_path / "m" / "7.txt").unlink()
     (tmp_path / "m" / "8.txt").write_bytes(b"")
+    odd = dataclasses.replace(manifest.encounters[9].samples[0], path=Path("nul\0in.txt"))
+    listed = list(manifest.encounters)
+    listed[9] = dataclasses.replace(listed[9], samples=(odd,))
+    manifest = Manifest(tuple(listed), ())
     rejects, seen = io.StringIO(), []
     with AmbisClient(f"127.0.0.1:{server.port}") as client:
         load = BulkLoad(client, manifest, rejects, acknowledged=lambda s, e: seen.append((s, e)))
         counts = load.run()
-        assert client.status().subjects == 26
-    assert (counts.total, counts.enrolled, counts.replayed, counts.rejected) == (30, 26, 0, 4)
+        assert client.status().subjects == 25
+    assert (counts.total, counts.enrolled, counts.replayed, counts.rejected) == (30, 25, 0, 5)
     assert {(r["line"], r["subject_id"], r["reason"]) for r in rejected(rejects)} == {
         ("5", "p3", "NOT_A_SAMPLE"),
         ("6", "p4", "NOT_A_SAMPLE"),
         ("9", "p7", "FILE_UNREADABLE"),
         ("10", "p8", "FILE_EMPTY"),
+        ("11", "p9", "FILE_UNREADABLE"),
     }
-    assert sorted(seen) == sorted((f"p{i}", "1") for i in range(30) if i not in (3, 4, 7, 8))
+    assert sorted(seen) == sorted((f"p{i}", "1") for i in range(30) if i not in (3, 4, 7, 8, 9))
 
 
 def test_repeating_enrols_nothing_twice_and_a_new_batch_brings_back_the_deleted(

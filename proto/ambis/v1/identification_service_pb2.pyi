@@ -39,7 +39,9 @@ class Search(_message.Message):
     target_fpir: _builtins.float
     """False positive identification rate for a HIT, 1e-6 to 0.5."""
     min_lsn: _builtins.int
-    """Wait until the search sees this LSN (an EnrollResult's), or fail when the deadline passes."""
+    """Wait until the search sees this LSN (an EnrollResult's), or fail when the deadline passes. One that no change has
+    yet is an error.
+    """
     accept_partial: _builtins.bool
     """Search with what can be used when some samples are rejected; otherwise one bad sample refuses the search."""
     @_builtins.property

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.face.comparison import COMPACT_ALGORITHM
 from matcher.templates import FaceTemplate
+
+FACE_ALGORITHM = "face-of-tests-1"
+"""A model of no known length; those of known models are checked."""
 
 
 def random_units(count: int, dimension: int = 64, seed: int = 0) -> NDArray[np.float32]:
@@ -16,6 +18,6 @@ def random_units(count: int, dimension: int = 64, seed: int = 0) -> NDArray[np.f
     return units
 
 
-def face_template(row: NDArray[np.float32], algorithm: str = COMPACT_ALGORITHM) -> FaceTemplate:
+def face_template(row: NDArray[np.float32], algorithm: str = FACE_ALGORITHM) -> FaceTemplate:
     """A template that holds this embedding."""
     return FaceTemplate(algorithm, 1, row.copy())

@@ -13,11 +13,11 @@ from matcher.errors import InvalidInput, ModelMismatch
 from matcher.face.comparison import FaceComparator, cosines
 from matcher.positions import Modality
 from matcher.templates import IrisTemplate
-from tests.matcher.face.embeddings import face_template, random_units
+from tests.matcher.face.embeddings import FACE_ALGORITHM, face_template, random_units
 
 
 def test_score_is_the_cosine_by_its_definition() -> None:
-    comparator = FaceComparator()
+    comparator = FaceComparator(FACE_ALGORITHM)
     a, b = random_units(2, 512, seed=3)
     expected = math.fsum(float(x) * float(y) for x, y in zip(a, b, strict=True))
     score = comparator.compare(comparator.prepare(face_template(a)), comparator.prepare(face_template(b)))
@@ -25,7 +25,7 @@ def test_score_is_the_cosine_by_its_definition() -> None:
 
 
 def test_a_template_scores_one_against_itself_even_when_its_length_is_a_little_off() -> None:
-    comparator = FaceComparator()
+    comparator = FaceComparator(FACE_ALGORITHM)
     template = face_template(random_units(1, 512)[0] * np.float32(1.0009))
     prepared = comparator.prepare(template)
     assert comparator.compare(prepared, prepared) == pytest.approx(1.0, abs=1e-6)
@@ -34,7 +34,7 @@ def test_a_template_scores_one_against_itself_even_when_its_length_is_a_little_o
 
 @given(st.integers(0, 2**32 - 1), st.integers(64, 600))
 def test_comparison_is_symmetric_and_bounded(seed: int, dimension: int) -> None:
-    comparator = FaceComparator()
+    comparator = FaceComparator(FACE_ALGORITHM)
     a, b = (comparator.prepare(face_template(row)) for row in random_units(2, dimension, seed))
     assert comparator.compare(a, b) == comparator.compare(b, a)
     assert abs(comparator.compare(a, b)) <= 1.0 + 1e-6
@@ -56,13 +56,13 @@ def test_templates_of_another_model_are_refused() -> None:
 
 
 def test_a_template_of_another_modality_is_refused() -> None:
-    iris = IrisTemplate("face-compact-1", 1, 64, np.zeros(2, np.uint64), np.zeros(2, np.uint64))
+    iris = IrisTemplate(FACE_ALGORITHM, 1, 64, np.zeros(2, np.uint64), np.zeros(2, np.uint64))
     with pytest.raises(InvalidInput, match="iris"):
-        FaceComparator().prepare(iris)
+        FaceComparator(FACE_ALGORITHM).prepare(iris)
 
 
 def test_embeddings_of_different_lengths_are_never_compared() -> None:
-    comparator = FaceComparator()
+    comparator = FaceComparator(FACE_ALGORITHM)
     short, long = (comparator.prepare(face_template(random_units(1, d)[0])) for d in (128, 512))
     with pytest.raises(ModelMismatch):
         comparator.compare(short, long)

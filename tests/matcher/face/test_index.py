@@ -11,14 +11,14 @@ from matcher.face.comparison import FaceComparator
 from matcher.face.index import FaceIndex
 from matcher.modality import ALL_LABELS, ReferenceIndex
 from matcher.templates import FaceTemplate
-from tests.matcher.face.embeddings import face_template, random_units
+from tests.matcher.face.embeddings import FACE_ALGORITHM, face_template, random_units
 
 Reference = tuple[int, int, FaceTemplate]
 
 
 def brute_force(references: list[Reference], probe: FaceTemplate, count: int, labels: int) -> list[int]:
     """The slow and obvious answer: every pair through the comparator, sorted by score and then by id."""
-    comparator = FaceComparator()
+    comparator = FaceComparator(FACE_ALGORITHM)
     prepared = comparator.prepare(probe)
     scored = [
         (-comparator.compare(prepared, comparator.prepare(template)), reference)
@@ -52,7 +52,7 @@ def make_probes(count: int, seed: int) -> list[FaceTemplate]:
 
 
 def test_equals_brute_force_with_filters() -> None:
-    index: ReferenceIndex = FaceIndex()
+    index: ReferenceIndex = FaceIndex(FACE_ALGORITHM)
     references = make_references(400, seed=1)
     index.apply([], references[:150])
     index.apply([], references[150:])
@@ -61,7 +61,7 @@ def test_equals_brute_force_with_filters() -> None:
 
 
 def test_equals_brute_force_after_deletions_and_replacements() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     references = make_references(300, seed=3)
     index.apply([], references)
     gone = [i for i, _, _ in references[:40]]
@@ -74,7 +74,7 @@ def test_equals_brute_force_after_deletions_and_replacements() -> None:
 
 
 def test_replaying_the_same_change_changes_nothing() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     references = make_references(120, seed=5)
     for _ in range(3):
         index.apply([references[0][0]], references)
@@ -82,7 +82,7 @@ def test_replaying_the_same_change_changes_nothing() -> None:
 
 
 def test_an_id_twice_in_one_change_keeps_the_later_template() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     older, newer = make_probes(2, seed=7)
     index.apply([], [(5, 1, older), (5, 1, newer)])
     assert len(index) == 1
@@ -90,7 +90,7 @@ def test_an_id_twice_in_one_change_keeps_the_later_template() -> None:
 
 
 def test_compaction_keeps_answers() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     references = make_references(250, seed=8)
     index.apply([], references)
     index.apply([i for i, _, _ in references[::2]], [])
@@ -103,7 +103,7 @@ def test_compaction_keeps_answers() -> None:
 
 
 def test_compaction_happens_by_itself_and_frees_the_rows() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     references = make_references(2200, seed=10)
     index.apply([], references)
     index.apply([i for i, _, _ in references[:1500]], [])
@@ -112,7 +112,7 @@ def test_compaction_happens_by_itself_and_frees_the_rows() -> None:
 
 
 def test_everything_removed_and_filled_again() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     references = make_references(30, seed=12)
     index.apply([], references)
     index.apply([i for i, _, _ in references], [])
@@ -129,7 +129,7 @@ def test_everything_removed_and_filled_again() -> None:
 @pytest.mark.parametrize("copies", [5, 100])
 def test_ties_are_broken_by_id_also_at_the_cut(copies: int) -> None:
     """More references with one and the same embedding than are asked for: the lowest ids come back."""
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     base = make_references(200, seed=14)
     twin = make_probes(1, seed=15)[0]
     order = np.random.default_rng(16).permutation(copies)
@@ -146,7 +146,7 @@ def test_ties_are_broken_by_id_also_at_the_cut(copies: int) -> None:
 
 
 def test_compare_equals_the_comparator_bit_for_bit_and_gives_nan_for_unknown_ids() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     references = make_references(100, seed=17)
     index.apply([], references)
     index.apply([references[3][0]], [])
@@ -160,7 +160,7 @@ def test_compare_equals_the_comparator_bit_for_bit_and_gives_nan_for_unknown_ids
 
 
 def test_an_empty_index_answers() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     probe = index.comparator.prepare(make_probes(1, seed=19)[0])
     assert len(index) == 0
     assert index.dimension is None
@@ -173,7 +173,7 @@ def test_an_empty_index_answers() -> None:
 
 
 def test_other_models_and_lengths_are_refused_and_change_nothing() -> None:
-    index = FaceIndex()
+    index = FaceIndex(FACE_ALGORITHM)
     references = make_references(20, seed=20)
     index.apply([], references)
     good = make_probes(1, seed=21)[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from matcher.changes import EncounterEnrolled, SubjectDeleted
-from matcher.errors import AlreadyExists, AmbisError, InvalidInput, NotFound, PreconditionFailed
+from matcher.errors import AlreadyExists, AmbisError, InvalidInput, NotFound, PreconditionFailed, StorageFailure
 from matcher.positions import Position
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode
 from matcher.records.store import RecordStore
@@ -264,6 +264,32 @@ def test_folder_is_locked_against_a_second_process(store: RecordStore, tmp_path:
         [sys.executable, "-c", program, str(tmp_path / "data")], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (3, "DATA_FOLDER_IN_USE")
+
+
+def test_a_folder_that_lost_its_records_does_not_start_empty(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "data")
+    store.enrol([encounter("a")])
+    store.close()
+    (tmp_path / "data" / "records.sqlite").unlink()
+    for _ in range(2):
+        with pytest.raises(StorageFailure, match="restore"):
+            RecordStore(tmp_path / "data")
+    (tmp_path / "data" / "records.sqlite").touch()
+    with pytest.raises(StorageFailure, match="restore"):
+        RecordStore(tmp_path / "data")
+
+
+def test_a_damaged_template_is_named(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "data")
+    store.enrol([encounter("a")])
+    store.close()
+    with sqlite3.connect(tmp_path / "data" / "records.sqlite") as raw:
+        raw.execute("UPDATE samples SET template = zeroblob(500)")
+    raw.close()
+    store = RecordStore(tmp_path / "data")
+    with pytest.raises(StorageFailure, match="subject 'a', encounter '1'"):
+        list(store.changes())
+    store.close()
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -20,10 +21,11 @@ from ambis.v1 import (
     status_service_pb2_grpc,
 )
 from ambis.v1 import enrollment_service_pb2_grpc as enrollment_grpc
-from enrollment.client import AmbisClient, CallFailed, ClientOptions
+from enrollment.client import AmbisClient, CallFailed, ClientOptions, image_sample
 from matcher.errors import PreconditionFailed
 from matcher.positions import Position
 from matcher.service.server import SERVICES, AmbisServer, ServerOptions
+from matcher.templates import FaceTemplate, IrisTemplate
 from tests.matcher.people import FACE, face
 from tests.matcher.service.running import start
 
@@ -249,19 +251,34 @@ def test_bad_searches(client: AmbisClient, fields: dict[str, object], reason: st
     assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
 
 
-def test_future_lsn_waits_and_then_says_so(server: AmbisServer, client: AmbisClient) -> None:
-    client.enrol(person(1))
-    with AmbisClient(f"127.0.0.1:{server.port}", ClientOptions(timeout=20)) as writer:
-        later = threading.Timer(0.3, lambda: writer.enrol(person(2)))
-        later.start()
-        assert client.identify(search(sample("face 2 1"), min_lsn=2)).candidates[0].subject_id == "p2"
-        later.join()
-    with (
-        AmbisClient(f"127.0.0.1:{server.port}", ClientOptions(timeout=0.5)) as hasty,
-        pytest.raises(CallFailed) as failed,
-    ):
-        hasty.identify(search(sample("face 2 1"), min_lsn=99))
-    assert failed.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+def test_read_your_writes_and_an_lsn_that_nobody_was_given(client: AmbisClient) -> None:
+    lsn = client.enrol(person(2)).lsn
+    assert client.identify(search(sample("face 2 1"), min_lsn=lsn)).candidates[0].subject_id == "p2"
+    with pytest.raises(CallFailed) as failed:
+        client.identify(search(sample("face 2 1"), min_lsn=lsn + 1))
+    assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "LSN_UNKNOWN")
+
+
+def test_long_texts_come_back_shortened(server: AmbisServer, client: AmbisClient) -> None:
+    with pytest.raises(CallFailed) as failed:
+        client.identify(search(template_sample(face(1).to_bytes(), algorithm="x" * 100_000)))
+    assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TEMPLATE_INVALID")
+    assert len(failed.value.message) <= 1000
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = enrollment_grpc.EnrollmentServiceStub(channel)
+        with pytest.raises(grpc.RpcError, match="must have 1-128"):
+            stub.GetSubject(enrollment_service_pb2.GetSubjectRequest(transaction_id="t\n" * 50_000, subject_id="a"))
+
+
+def test_templates_that_no_search_would_find_are_refused(client: AmbisClient) -> None:
+    nothing = IrisTemplate("iris-loggabor-1", 1, 128, np.zeros(32, np.uint64), np.zeros(32, np.uint64))
+    misnamed = FaceTemplate("iris-loggabor-1", 1, face(1).embedding)
+    for template, reason in ((nothing, "TEMPLATE_UNUSABLE"), (misnamed, "TEMPLATE_INVALID")):
+        position = Position.IRIS_LEFT if template is nothing else Position.FACE
+        bad = image_sample(position, template.to_bytes())
+        with pytest.raises(CallFailed) as failed:
+            client.enrol(person(3, samples=[bad]))
+        assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
 
 
 def bulk(number: int, encounter: enrollment_service_pb2.Encounter) -> enrollment_service_pb2.BulkEnrollRequest:
