@@ -31,20 +31,20 @@ from matcher.positions import Modality, Position
 
 FAR = 1e-4
 MISSING = 0.3
-HEADLINE = "ours_cohort"
 COHORT = "_cohort"
-COHORT_METHODS = ("llr_sum", "logistic_regression", "ours")
+COMPARED = (*METHODS, *(name + COHORT for name in ("llr_sum", "logistic_regression", "ours")))
 SETTINGS = ("all", "fingers", "faces", "all_30pct_missing")
 RESAMPLES = 1000
 
 
-def evaluate_fuse(path: Path, splits: int = 20, seed: int = 0) -> dict[str, Any]:
+def evaluate_fuse(path: Path, splits: int = 20, seed: int = 0, methods: Sequence[str] = COMPARED) -> dict[str, Any]:
     """Runs the protocol.
 
     Args:
         path: the ``.npz`` file.
         splits: how many random halves, >= 2.
         seed: of the halves, of what is missing and of the intervals.
+        methods: names of ``METHODS``, with or without ``_cohort``; the last is the headline.
 
     Returns:
         ``gar_at_far_1e-4``: for each setting that the file allows ``mean``, ``mean_ci95`` (bootstrap over subjects, the
@@ -55,7 +55,7 @@ def evaluate_fuse(path: Path, splits: int = 20, seed: int = 0) -> dict[str, Any]
         InvalidInput: the file is no such thing, or too small to show the rate.
     """
     scores, positions, names = load_scores(path)
-    return evaluate_matrices(scores, positions, names, splits, seed)
+    return evaluate_matrices(scores, positions, names, splits, seed, methods)
 
 
 def load_scores(path: Path) -> tuple[NDArray[np.float64], list[Position], list[str]]:
@@ -77,7 +77,12 @@ def load_scores(path: Path) -> tuple[NDArray[np.float64], list[Position], list[s
 
 
 def evaluate_matrices(
-    scores: NDArray[np.float64], positions: Sequence[Position], names: Sequence[str], splits: int, seed: int
+    scores: NDArray[np.float64],
+    positions: Sequence[Position],
+    names: Sequence[str],
+    splits: int,
+    seed: int,
+    methods: Sequence[str] = COMPARED,
 ) -> dict[str, Any]:
     """``evaluate_fuse`` on scores float64[k, n, n]."""
     people = scores.shape[1]
@@ -90,24 +95,23 @@ def evaluate_matrices(
             reason="SCORES_TOO_FEW",
         )
     columns = _settings(positions)
-    wanted = [(name, name, False) for name in METHODS]
-    wanted += [(name + COHORT, name, True) for name in COHORT_METHODS]
-    passed = {name: {s: np.full((splits, people), np.nan) for s in columns} for name, _, _ in wanted}
-    rng = np.random.default_rng(seed)
+    wanted = [(name, name.removesuffix(COHORT), name.endswith(COHORT)) for name in methods]
+    passed = {name: {s: np.full((splits, people), np.nan) for s in columns} for name in methods}
+    halves, gaps = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     for split in range(splits):
-        order = rng.permutation(people)
+        order = halves.permutation(people)
         train, test = order[:half], order[half:]
-        lost = rng.random((len(test), len(test), len(positions))) < MISSING
+        lost = gaps.random((len(test), len(test), len(positions))) < MISSING
         normalised = np.stack([cohort_normalise(matrix, train) for matrix in scores])
         for name, method, with_cohort in wanted:
             source = normalised if with_cohort else scores
             for setting, accepted in _accepted(method, source, positions, train, test, columns, lost).items():
                 passed[name][setting][split, test] = accepted
-    methods = {name: {s: _summary(table, seed) for s, table in found.items()} for name, found in passed.items()}
+    summaries = {name: {s: _summary(table, seed) for s, table in found.items()} for name, found in passed.items()}
     return {
-        "gar_at_far_1e-4": methods[HEADLINE],
-        "method": HEADLINE,
-        "methods": methods,
+        "gar_at_far_1e-4": summaries[methods[-1]],
+        "method": methods[-1],
+        "methods": summaries,
         "matchers": list(names),
         "subjects": people,
         "splits": splits,
