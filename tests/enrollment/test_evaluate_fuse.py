@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def matrices(shift: float, count: int = 350) -> dict[str, NDArray[np.float32]]:
     return {name: m.astype(np.float32) for name, m in zip(NAMES, made, strict=True)}
 
 
-def saved(tmp_path: Path, arrays: dict[str, NDArray[np.float32]]) -> Path:
+def saved(tmp_path: Path, arrays: dict[str, Any]) -> Path:
     path = tmp_path / "scores.npz"
     np.savez(path, **arrays)
     return path
