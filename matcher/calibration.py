@@ -6,7 +6,7 @@ scores of people who are then not quoted, gives it the scale that leaves the sys
 1. FMR: the share of impostor comparisons that reach the raw score, as -10*log10 ("score" from here on). Measured
    quantiles inside the data; beyond the last one that enough impostors support, a generalised Pareto tail fitted to
    the excesses over a high quantile (Pickands 1975, Balkema & de Haan 1974: peaks over threshold).
-2. LLR: log-likelihood ratio of the score, by balanced logistic regression on the score (Brümmer & du Preez,
+2. LLR: log-likelihood ratio of the score, by logistic regression on the score at a low prior (Brümmer & du Preez,
    "Application-independent evaluation of speaker detection", 2006), held between two bounds: never above
    score * ln(10)/10, because P(LR >= t | impostor) <= 1/t for every likelihood ratio, and never below the log of the
    share of spoilt genuine samples, so that one bad sample does not sink a person.
@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from matcher.errors import InvalidInput, NotCalibrated
+from matcher.logistic import fit_logistic
 from matcher.positions import Modality
 
 ARTEFACT_VERSION = 1
@@ -65,6 +66,9 @@ class CalibrationParameters:
     """One-sided confidence of the upper limit on FMR."""
     design_score: float = 30.0
     """The design effect is taken where one comparison in 1,000 passes: far out, but with enough that do."""
+    prior: float = 1e-3
+    """Probability of a match at which the regression is fitted: where a ratio of 1,000, the shipped verification
+    threshold, decides. At 0.5 the fit cares for scores that decide nothing."""
     spoilt_score: float = 10.0
     """A genuine comparison below this score looks like an impostor's: its sample is spoilt."""
     spoilt_minimum: float = 0.01
@@ -337,30 +341,11 @@ def _llr_knots(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Knots of score -> LLR between the two bounds, and the share of spoilt genuine samples."""
     spoilt = max(p.spoilt_minimum, float(np.mean(genuine < p.spoilt_score)))
-    offset, slope = _logistic(genuine, impostor)
+    offset, weights = fit_logistic(genuine[:, None], impostor[:, None], p.prior)
+    slope = max(float(weights[0]), 0.0)
     knots = np.arange(0.0, 121.0, 1.0)
     ratio = np.logaddexp(math.log(spoilt), math.log1p(-spoilt) + offset + slope * knots)
     return knots, np.minimum(ratio, knots * LN10_10), spoilt
-
-
-def _logistic(genuine: NDArray[np.float64], impostor: NDArray[np.float64]) -> tuple[float, float]:
-    """Balanced logistic regression of one variable by Newton's method, slightly ridged: (offset, slope >= 0)."""
-    x = np.concatenate([genuine, impostor])
-    y = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
-    weight = np.concatenate([np.full(len(genuine), 0.5 / len(genuine)), np.full(len(impostor), 0.5 / len(impostor))])
-    design = np.stack([np.ones_like(x), x], axis=1)
-    beta = np.zeros(2)
-    ridge = np.diag([1e-6, 1e-6])
-    for _ in range(100):
-        z = np.clip(design @ beta, -500, 500)
-        probability = 1 / (1 + np.exp(-z))
-        gradient = design.T @ (weight * (y - probability)) - ridge @ beta
-        hessian = (design * (weight * probability * (1 - probability))[:, None]).T @ design + ridge
-        step = np.linalg.solve(hessian, gradient)
-        beta += np.clip(step, -5, 5)
-        if np.abs(step).max() < 1e-9:
-            break
-    return float(beta[0]), max(float(beta[1]), 0.0)
 
 
 def _check_knots(name: str, knots: NDArray[np.float64], strict: bool) -> None:

@@ -1,0 +1,94 @@
+"""The protocol of random halves on synthetic people."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rich.console import Console
+
+from enrollment.evaluate_fuse import SETTINGS, evaluate_fuse, fuse_table, load_scores, pairs
+from enrollment.fusion_methods import METHODS
+from matcher.errors import InvalidInput
+from matcher.positions import Position
+
+QUICK = ("min_max_sum", "min_max_sum_cohort")
+NAMES = ("face_c", "face_g", "finger_left_index", "finger_right_index")
+
+
+def matrices(shift: float, count: int = 350) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(9)
+    made = rng.normal(0, 1, (4, count, count)) + shift * np.eye(count)
+    made[0, :, 5] = -1.0
+    return {name: m.astype(np.float32) for name, m in zip(NAMES, made, strict=True)}
+
+
+def saved(tmp_path: Path, arrays: dict[str, Any]) -> Path:
+    path = tmp_path / "scores.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_matrices_are_read_with_their_positions(tmp_path: Path) -> None:
+    scores, positions, names = load_scores(saved(tmp_path, matrices(2.0, 20)))
+    assert positions == [Position.FACE, Position.FACE, Position.LEFT_INDEX, Position.RIGHT_INDEX]
+    assert tuple(names) == NAMES
+    assert np.isnan(scores[0, :, 5]).all()
+    genuine, impostor = pairs(scores, np.array([3, 1, 2]))
+    assert genuine.tolist() == [[scores[k, p, p] for k in range(4)] for p in (3, 1, 2)]
+    assert impostor.shape == (6, 4)
+    assert impostor[0].tolist() == scores[:, 3, 1].tolist()
+
+
+def test_what_is_no_score_file_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "a.npz"
+    text.write_text("no archive")
+    with pytest.raises(InvalidInput, match="score matrices"):
+        load_scores(text)
+    with pytest.raises(InvalidInput, match="square"):
+        load_scores(saved(tmp_path, {"face": np.zeros((2, 3), np.float32)}))
+    with pytest.raises(InvalidInput, match="needs 100 people"):
+        evaluate_fuse(saved(tmp_path, matrices(2.0, 50)))
+
+
+def test_easy_people_are_all_accepted_and_strangers_are_not(tmp_path: Path) -> None:
+    easy = evaluate_fuse(saved(tmp_path, matrices(30.0)), splits=2)
+    assert easy["gar_at_far_1e-4"]["all"]["mean"] == 1.0
+    # All four are missing in 0.3^4 = 0.8 % of comparisons: those cannot be accepted.
+    assert 0.97 < easy["gar_at_far_1e-4"]["all_30pct_missing"]["mean"] < 1.0
+    assert set(easy["methods"]) == {*METHODS, "llr_sum_cohort", "logistic_regression_cohort", "ours_cohort"}
+    for found in easy["methods"].values():
+        assert tuple(found) == SETTINGS
+        for cell in found.values():
+            assert set(cell) == {"mean", "mean_ci95", "sd"}
+            low, high = cell["mean_ci95"]
+            assert 0 <= low <= cell["mean"] + 1e-9 <= high + 2e-9 <= 1 + 3e-9
+    strangers = evaluate_fuse(saved(tmp_path, matrices(0.0)), splits=2, methods=QUICK)
+    assert strangers["gar_at_far_1e-4"]["all"]["mean"] < 0.02
+
+    out = io.StringIO()
+    Console(file=out, width=80).print(fuse_table(easy))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("ours cohort" in line and "100.0" in line for line in lines)
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    path = saved(tmp_path, matrices(2.5))
+    first = evaluate_fuse(path, splits=2, seed=1, methods=QUICK)
+    assert first == evaluate_fuse(path, splits=2, seed=1, methods=QUICK)
+    assert first["methods"] != evaluate_fuse(path, splits=2, seed=2, methods=QUICK)["methods"]
+    assert first["method"] == QUICK[-1]
+
+
+def test_cohort_undoes_what_samples_have_in_common(tmp_path: Path) -> None:
+    arrays = matrices(4.0)
+    rng = np.random.default_rng(3)
+    for name in NAMES:  # every probe and reference has a level of its own
+        arrays[name] += (rng.normal(0, 2, (350, 1)) + rng.normal(0, 2, 350)).astype(np.float32)
+    methods = evaluate_fuse(saved(tmp_path, arrays), splits=2, methods=QUICK)["methods"]
+    assert methods["min_max_sum_cohort"]["faces"]["mean"] > methods["min_max_sum"]["faces"]["mean"] + 0.2
