@@ -22,15 +22,15 @@ def apply_gate(
     A sample without a template stays: it is a failure to enrol, with or without a gate.
 
     Raises:
-        InvalidInput (GATE_INVALID): not within 0-100; (NO_SAMPLES): nothing stays.
+        InvalidInput (GATE_INVALID): not within 0-100; (NO_SAMPLES): no template stays.
     """
     if gate is None:
         return None, list(range(len(samples)))
     if not 0 <= gate <= 100:
         raise InvalidInput(f"gate is {gate}; a quality is within 0 and 100", reason="GATE_INVALID")
     rejected = np.array([m.template is not None and m.quality < gate for m in made], bool)
-    if rejected.all():
-        raise InvalidInput(f"no sample reaches quality {gate}; lower the gate", reason="NO_SAMPLES")
+    if not any(m.template is not None and m.quality >= gate for m in made):
+        raise InvalidInput(f"no sample with a template reaches quality {gate}; lower the gate", reason="NO_SAMPLES")
     people = subject_numbers(samples)
     told: Json = {
         "quality": gate,

@@ -130,9 +130,12 @@ def _crossing(match_rate: NDArray[np.float64], miss_rate: NDArray[np.float64]) -
 
 
 def mean_replicates(
-    values: NDArray[np.float64], subjects: NDArray[np.int64], total: int, parameters: BootstrapParameters
+    values: NDArray[np.float64] | NDArray[np.bool_],
+    subjects: NDArray[np.int64],
+    total: int,
+    parameters: BootstrapParameters,
 ) -> NDArray[np.float64]:
-    """Means of every resample: float64[resamples, columns] of values float64[n, columns] that belong to subjects[n]."""
+    """Means of every resample: float64[resamples, columns] of values[n, columns] that belong to subjects[n]."""
     sums = np.zeros((total, values.shape[1] + 1))
     np.add.at(sums, subjects, np.concatenate([values, np.ones((len(values), 1))], axis=1))
     drawn = subject_weights(total, parameters).astype(np.float64) @ sums

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from enrollment.client import describe
 from enrollment.evaluation.progress import ProgressCallback
 from matcher.errors import AmbisError, InvalidInput, NotFound
 from matcher.positions import Modality
@@ -160,7 +161,7 @@ def _reported(as_json: bool) -> Iterator[None]:
     except (AmbisError, OSError) as error:
         known = error if isinstance(error, AmbisError) else InvalidInput(str(error), reason="FILE_UNREADABLE")
         if as_json:
-            typer.echo(json.dumps({"error": {"reason": known.reason, "message": known.message, "field": known.field}}))
+            typer.echo(describe(known))
         else:
             Console(stderr=True).print(f"ambis: {known.message}", style="red", markup=False, highlight=False)
         raise typer.Exit(EXIT_USAGE if isinstance(known, InvalidInput | NotFound) else EXIT_FAILED) from error

@@ -210,7 +210,7 @@ def _engine(gallery: Sequence[Encounter], calibrations: Calibrations) -> tuple[S
         rows = tuple(Reference(references + k, p.position, p.template) for k, p in enumerate(encounter.usable, 1))
         references += len(rows)
         if rows:
-            changes.append(EncounterEnrolled(lsn, encounter.subject_id, encounter.encounter_id, (), rows))
+            changes.append(EncounterEnrolled(lsn, encounter.subject_id, encounter.encounter_id, ("evaluation",), rows))
     if not changes:
         raise InvalidInput(
             "nobody of the gallery could be enrolled; look at 'ambis evaluate verify'", reason="NO_SAMPLES"
@@ -248,7 +248,7 @@ def _rates(searches: Searches, total: int, p: BootstrapParameters, *, curve: boo
     ranks = searches.rank[searches.mated]
     hits = hit_rates(ranks, HIGHEST_RANK)
     reached = ranks[:, None] <= np.arange(1, HIGHEST_RANK + 1)
-    replicates = mean_replicates(reached.astype(np.float64), scores.genuine_subjects, total, p)
+    replicates = mean_replicates(reached, scores.genuine_subjects, total, p)
     # The interval of a hit rate is that of its complement, the miss rate, turned round.
     misses = [interval(1 - replicates[:, k], 1 - hits[k], len(ranks), p) for k in range(HIGHEST_RANK)]
     limits = [None if m is None else [1 - m[1], 1 - m[0]] for m in misses]

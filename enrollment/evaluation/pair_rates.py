@@ -111,7 +111,7 @@ class ComparedPairs:
         missed = scores.genuine[:, None] < cuts
         matched = scores.impostor[:, None] >= cuts
         sides = {
-            "fnmr": (missed, mean_replicates(missed.astype(np.float64), scores.genuine_subjects, scores.subjects, p)),
+            "fnmr": (missed, mean_replicates(missed, scores.genuine_subjects, scores.subjects, p)),
             "fmr": (matched, pair_replicates(matched, scores.impostor_subjects, scores.subjects, p)),
         }
         result: Json = {}
@@ -129,5 +129,6 @@ class ComparedPairs:
 def _labels(values: NDArray[np.str_], pairs: NDArray[np.int64]) -> NDArray[np.str_]:
     """The value that both samples of a pair share, or both values."""
     first, second = values[pairs[:, 0]], values[pairs[:, 1]]
-    crossed = np.char.add(np.char.add(np.minimum(first, second), " / "), np.maximum(first, second))
+    low, high = np.where(first <= second, first, second), np.where(first <= second, second, first)
+    crossed = np.char.add(np.char.add(low, " / "), high)
     return np.where(first == second, first, crossed)

@@ -15,7 +15,7 @@ h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 28px 0 8p
 p.about { margin: 2px 0; } code { background: #f2f2f2; padding: 1px 4px; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 8px 0; max-width: 100%; }
 th, td { border-bottom: 1px solid #d5d5d5; padding: 4px 12px 4px 0; text-align: left; vertical-align: top; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td { overflow-wrap: anywhere; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 16px; }
 .charts svg { width: 100%; height: auto; } .note { color: #555; font-size: 13px; }
@@ -115,7 +115,7 @@ def _rate_row(name: str, rate: float | None, limits: Sequence[float] | None) -> 
 
 
 def _points(r: Mapping[str, Any], name: str, words: str) -> list[list[str]]:
-    return [_rate_row(f"{words} {float(k):g}", v, r[f"{name}_ci95"][k]) for k, v in r[name].items()]
+    return [_rate_row(f"{words} {k}", v, r[f"{name}_ci95"][k]) for k, v in r[name].items()]
 
 
 def _verify_rows(r: Mapping[str, Any]) -> list[list[str]]:
@@ -142,15 +142,18 @@ def _verify(r: Mapping[str, Any]) -> list[str]:
         parts += [f"<h2>By {_text(r['by']['column'])}</h2>", _verify_groups(r["by"]["groups"])]
         parts.append(
             "<p class='note'>'Shared' rates are at the thresholds at which all groups together have the FMR named. "
-            "'a / b': comparisons between the two values.</p>"
+            "'a / b': comparisons between the two values. Other operating points are in the JSON.</p>"
         )
     return parts
 
 
 def _verify_groups(groups: Sequence[Mapping[str, Any]]) -> str:
-    keys = [k for k in groups[0]["fnmr_at_fmr"] if any(g["fnmr_at_shared_threshold"][k] is not None for g in groups)]
+    # One operating point, the strictest that all groups together support: more would not fit beside each other.
+    keys = [
+        k for k in groups[0]["fnmr_at_fmr"] if any(g["fnmr_at_shared_threshold_ci95"][k] is not None for g in groups)
+    ][-1:]
     head = ["Value", "Samples", "No template", "Genuine", "Impostor", "EER"]
-    head += [f"{name}, FMR {float(k):g}" for k in keys for name in ("FNMR at own", "FNMR shared", "FMR shared")]
+    head += [f"{name}, FMR {k}" for k in keys for name in ("FNMR at own", "FNMR shared", "FMR shared")]
     rows = []
     for g in groups:
         row = [_text(g["value"]), f"{g['samples']:,}", f"{g['failures_to_enrol']:,}"]
@@ -178,7 +181,7 @@ def _identify(r: Mapping[str, Any]) -> list[str]:
         parts.append(f"<p><b>{r['images_in_both']} images are in gallery and probes alike: the rates flatter.</b></p>")
     if r["by"]:
         keys = list(r["fnir_at_fpir"])
-        head = ["Value", "Mated", "Non-mated", "Rank 1", *(f"FNIR at FPIR {float(k):g}" for k in keys)]
+        head = ["Value", "Mated", "Non-mated", "Rank 1", *(f"FNIR at FPIR {k}" for k in keys)]
         table = [
             [
                 _text(g["value"]),
@@ -224,7 +227,8 @@ def _not_used(r: Mapping[str, Any]) -> str:
         parts.append(
             f"<p>{words}{side['failures_to_enrol']:,} samples without a template (of these "
             f"{side['failures_to_acquire']:,} images that could not be used at all); "
-            f"{len(side['missing_files']):,} files not there, {len(side['bad_rows']):,} rows that cannot be read (in no rate).</p>"
+            f"{len(side['missing_files']):,} files not there, "
+            f"{len(side['bad_rows']):,} rows that cannot be read (in no rate).</p>"
         )
         shown = side["failed"][:200]
         if shown:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from enrollment.evaluation import templates
-from enrollment.settings import Settings
+from enrollment.settings import Settings, load_settings
+from matcher.positions import Position
+from matcher.service.extraction import ExtractedSample
 from tests.matcher.people import FACE, IRIS, calibrations
 from tests.matcher.service.running import TextExtractor
 
@@ -18,7 +19,7 @@ class CountingExtractor(TextExtractor):
         self.calls = 0
         self._interrupt_after = interrupt_after
 
-    def extract(self, position, data, media_type, ppi):  # type: ignore[no-untyped-def]
+    def extract(self, position: Position, data: bytes, media_type: str, ppi: float | None) -> ExtractedSample:
         """See TemplateExtractor."""
         if self.calls == self._interrupt_after:
             raise KeyboardInterrupt
@@ -33,7 +34,7 @@ def settings(folder: Path) -> Settings:
     known = calibrations()
     for algorithm in (FACE, IRIS):
         (artefacts / f"{algorithm}.json").write_text(known[algorithm].to_json())
-    return Settings(calibrations=artefacts)
+    return load_settings(calibrations=artefacts)
 
 
 def write_manifest(folder: Path, name: str, rows: Sequence[tuple[str, str, str, str]], column: str = "") -> Path:
@@ -52,6 +53,3 @@ def write_manifest(folder: Path, name: str, rows: Sequence[tuple[str, str, str, 
     path = folder / f"{name}.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-__all__ = ["CountingExtractor", "settings", "templates", "write_manifest"]

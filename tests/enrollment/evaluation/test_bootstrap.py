@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from enrollment.evaluation import rates
 from enrollment.evaluation.bootstrap import (
@@ -32,7 +33,7 @@ def score_set(seed: int = 0, subjects: int = 12, digits: int = 1) -> ScoreSet:
     return ScoreSet(genuine, whose, np.round(rng.normal(0, 1, len(pairs)), digits), pairs, subjects)
 
 
-def written_out(scores: ScoreSet, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def written_out(scores: ScoreSet, weight: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Every comparison as often as the resample holds it."""
     genuine = np.repeat(scores.genuine, weight[scores.genuine_subjects])
     first, second = scores.impostor_subjects.T

@@ -11,7 +11,7 @@ from PIL import Image
 from enrollment.evaluation import templates
 from enrollment.evaluation.protocol import list_samples
 from enrollment.evaluation.templates import TemplateSet, make_templates
-from enrollment.settings import Settings
+from enrollment.settings import load_settings
 from enrollment.synthesis.iris import synthesise_eye
 from matcher.errors import ModalityUnavailable
 from tests.enrollment.evaluation.listed_people import CountingExtractor, write_manifest
@@ -28,7 +28,7 @@ def make(
     manifest: Path, extractor: CountingExtractor, monkeypatch: pytest.MonkeyPatch, cache: str = "cache"
 ) -> TemplateSet:
     monkeypatch.setattr(templates, "load_extractors", lambda _settings: extractor)
-    return make_templates(list_samples(manifest).samples, Settings(), cache=manifest.parent / cache)
+    return make_templates(list_samples(manifest).samples, load_settings(), cache=manifest.parent / cache)
 
 
 def same(a: TemplateSet, b: TemplateSet) -> bool:
@@ -86,7 +86,7 @@ def test_the_cache_is_the_users_alone(manifest: Path, monkeypatch: pytest.Monkey
 def test_a_missing_extractor_is_said_before_anything_is_made(tmp_path: Path) -> None:
     listed = write_manifest(tmp_path, "m", [("s", "1", "face 1 0", "")])
     with pytest.raises(ModalityUnavailable, match="switched off"):
-        make_templates(list_samples(listed).samples, Settings(face_pack="none"), cache=tmp_path / "cache")
+        make_templates(list_samples(listed).samples, load_settings(face_pack="none"), cache=tmp_path / "cache")
 
 
 def test_processes_make_what_one_makes(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_processes_make_what_one_makes(tmp_path: Path) -> None:
         Image.fromarray(np.asarray(synthesise_eye(k, 0), np.uint8)).save(tmp_path / f"{k}.png")
         lines.append(f"{k}.png,s{k},iris,left")
     (tmp_path / "m.csv").write_text("\n".join(lines))
-    samples, chosen = list_samples(tmp_path / "m.csv").samples, Settings(face_pack="none")
+    samples, chosen = list_samples(tmp_path / "m.csv").samples, load_settings(face_pack="none")
     alone = make_templates(samples, chosen, processes=1, cache=tmp_path / "one")
     together = make_templates(samples, chosen, processes=2, cache=tmp_path / "two")
     assert all(m.template is not None for m in alone.outcomes)
