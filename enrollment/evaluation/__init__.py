@@ -1,0 +1,1 @@
+"""Accuracy from manifests: protocol, rates with intervals, and reports."""

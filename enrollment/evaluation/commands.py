@@ -1,0 +1,167 @@
+"""``ambis evaluate verify|identify``: accuracy from manifests."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from enrollment.client import describe
+from enrollment.evaluation.progress import ProgressCallback
+from matcher.errors import AmbisError, InvalidInput, NotFound
+from matcher.positions import Modality
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Report = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a self-contained report as well.")]
+By = Annotated[str | None, typer.Option(metavar="COLUMN", help="Break every rate down by a column of the manifest.")]
+Gate = Annotated[
+    int | None, typer.Option(min=0, max=100, help="Take away samples below this quality; their share is told.")
+]
+OneModality = Annotated[Modality | None, typer.Option(help="Use the rows of this modality only.")]
+Processes = Annotated[int, typer.Option(min=1, max=256, help="Templates extracted side by side.")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder of templates kept \\[default: ambis/evaluation in the user's cache]")
+]
+
+
+def add_commands(app: typer.Typer) -> typer.Typer:
+    """Adds ``evaluate`` with its commands to the application; returns ``evaluate``, which takes more commands."""
+    evaluate = typer.Typer(help="Accuracy from manifests, with intervals and reports.", no_args_is_help=True)
+    evaluate.command("verify")(verify)
+    evaluate.command("identify")(identify)
+    app.add_typer(evaluate, name="evaluate")
+    return evaluate
+
+
+def verify(
+    manifest: Annotated[Path, typer.Argument(help="CSV: path,subject_id,modality,position,encounter,ppi,...")],
+    impostors: Annotated[
+        str, typer.Option(help="first: first sample of each class, FVC's way; all: all pairs.")
+    ] = "first",
+    by: By = None,
+    gate: Gate = None,
+    modality: OneModality = None,
+    report: Report = None,
+    processes: Processes = 1,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure 1:1 accuracy: EER, FNMR at FMR, DET, with 95 % intervals."""
+    # Imported here and below: 'ambis --help' must not wait for FAISS, onnxruntime and matplotlib.
+    with _reported(as_json):
+        from enrollment.evaluation.verify import evaluate_verify
+
+        with _progress(quiet=as_json) as progress:
+            result = evaluate_verify(
+                manifest,
+                impostors,
+                by,
+                gate,
+                modality=modality,
+                processes=processes,
+                cache=cache,
+                progress=progress,
+            )
+        _answer(result, report, as_json)
+
+
+def identify(
+    gallery: Annotated[Path, typer.Option(help="Manifest of the people enrolled.")],
+    probes: Annotated[Path, typer.Option(help="Manifest of the searches; subjects not in the gallery are non-mated.")],
+    by: By = None,
+    gate: Gate = None,
+    modality: OneModality = None,
+    report: Report = None,
+    processes: Processes = 1,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure 1:N accuracy: rank-1 hit rate, CMC, FNIR at FPIR, with 95 % intervals."""
+    with _reported(as_json):
+        from enrollment.evaluation.identify import evaluate_identify
+
+        with _progress(quiet=as_json) as progress:
+            result = evaluate_identify(
+                gallery,
+                probes,
+                by,
+                gate,
+                modality=modality,
+                processes=processes,
+                cache=cache,
+                progress=progress,
+            )
+        _answer(result, report, as_json)
+
+
+def _answer(result: dict[str, Any], report: Path | None, as_json: bool) -> None:
+    if report is not None:
+        from enrollment.evaluation.report import write_report
+
+        write_report(result, report, shlex.join(["ambis", *sys.argv[1:]]))
+    if as_json:
+        typer.echo(json.dumps(result, allow_nan=False))
+        return
+    console = Console()
+    console.print(_summary(result))
+    if report is not None:
+        console.print(f"report in {report}", markup=False)
+
+
+def _summary(result: dict[str, Any]) -> Table:
+    from enrollment.evaluation.report import in_words
+
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("Rate")
+    table.add_column("Value", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for row in in_words(result):
+        table.add_row(*row)
+    return table
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[ProgressCallback]:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=quiet,
+    )
+    with bar:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def _reported(as_json: bool) -> Iterator[None]:
+    """Errors as people or programs read them, with the exit codes of ``ambis``."""
+    try:
+        yield
+    except (AmbisError, OSError) as error:
+        known = error if isinstance(error, AmbisError) else InvalidInput(str(error), reason="FILE_UNREADABLE")
+        if as_json:
+            typer.echo(describe(known))
+        else:
+            Console(stderr=True).print(f"ambis: {known.message}", style="red", markup=False, highlight=False)
+        raise typer.Exit(EXIT_USAGE if isinstance(known, InvalidInput | NotFound) else EXIT_FAILED) from error
