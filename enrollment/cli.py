@@ -33,6 +33,7 @@ from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_
 from enrollment import tables
 from enrollment.bulk import BulkCounts, BulkLoad, BulkOptions
 from enrollment.client import AmbisClient, CallFailed, describe, image_sample, read_options
+from enrollment.evaluation.commands import add_commands
 from enrollment.manifest import read_manifest
 from enrollment.settings import Settings, load_settings
 from matcher.decision import Verdict
@@ -50,6 +51,8 @@ app = typer.Typer(
 )
 subject_app = typer.Typer(help="Subjects on record.", no_args_is_help=True)
 app.add_typer(subject_app, name="subject")
+
+add_commands(app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Server = Annotated[str | None, typer.Option(help="host:port of the server \\[default: setting 'server']")]

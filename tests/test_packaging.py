@@ -25,6 +25,7 @@ LAYERS = {
     "calibration": 1,
     "decision": 1,
     "fusion": 2,
+    "fused_tail": 2,
     "comparators": 2,
     "gallery": 3,
     "shards": 4,

@@ -1,4 +1,4 @@
-"""``ambis evaluate verify|identify``: accuracy from manifests."""
+"""``ambis evaluate verify|identify|fuse``: accuracy from manifests and score files."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def add_commands(app: typer.Typer) -> typer.Typer:
     evaluate = typer.Typer(help="Accuracy from manifests, with intervals and reports.", no_args_is_help=True)
     evaluate.command("verify")(verify)
     evaluate.command("identify")(identify)
+    evaluate.command("fuse")(fuse)
     app.add_typer(evaluate, name="evaluate")
     return evaluate
 
@@ -103,6 +104,23 @@ def identify(
                 progress=progress,
             )
         _answer(result, report, as_json)
+
+
+def fuse(
+    scores: Annotated[Path, typer.Argument(help="NPZ: one square score matrix a matcher, genuine on the diagonal.")],
+    splits: Annotated[int, typer.Option(min=2, max=1000, help="Random halves by subject.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the halves.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare ways to fuse scores: fitted on one half of the people, tested on the other."""
+    with _reported(as_json):
+        from enrollment.evaluate_fuse import evaluate_fuse, fuse_table
+
+        result = evaluate_fuse(scores, splits, seed)
+        if as_json:
+            typer.echo(json.dumps(result, allow_nan=False))
+        else:
+            Console().print(fuse_table(result))
 
 
 def _answer(result: dict[str, Any], report: Path | None, as_json: bool) -> None:
