@@ -129,13 +129,29 @@ def calibrate_position(calibration: Calibration, raw: float, comparisons: int) -
         raw: the best raw score; finite.
         comparisons: how many references it is the best of, >= 1.
     """
-    penalty = 10 * math.log10(comparisons)
-    score = max(0.0, float(calibration.to_score(raw)) - penalty)
-    llr = float(calibration.to_llr(score))
-    limit = max(0.0, calibration.trusted_to - penalty)
-    if score <= limit:
-        return PositionScore(score, llr, score, llr)
-    return PositionScore(score, llr, limit, min(llr, calibration.trusted_llr - penalty * LN10_10))
+    (only,) = calibrate_positions(calibration, np.array([raw]), np.array([comparisons]))
+    return only
+
+
+def calibrate_positions(
+    calibration: Calibration, raw: NDArray[np.float64], comparisons: NDArray[np.int64]
+) -> list[PositionScore]:
+    """``calibrate_position`` of many, e.g. of all candidates of a search, at once.
+
+    Args:
+        calibration: of the comparator.
+        raw: float64[n], finite.
+        comparisons: int64[n], >= 1.
+    """
+    penalty = 10 * np.log10(comparisons)
+    score = np.maximum(0.0, calibration.to_score(raw) - penalty)
+    llr = calibration.to_llr(score)
+    limit = np.maximum(0.0, calibration.trusted_to - penalty)
+    beyond = score > limit
+    trusted = np.where(beyond, limit, score)
+    trusted_llr = np.where(beyond, np.minimum(llr, calibration.trusted_llr - penalty * LN10_10), llr)
+    columns = (column.tolist() for column in (score, llr, trusted, trusted_llr))
+    return [PositionScore(*row) for row in zip(*columns, strict=True)]
 
 
 def fuse(

@@ -10,6 +10,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from matcher.calibration import Calibrations
 from matcher.decision import (
     DecisionParameters,
@@ -19,7 +21,7 @@ from matcher.decision import (
     verification_thresholds,
 )
 from matcher.errors import InvalidInput, NotFound
-from matcher.fusion import FusedScore, PositionScore, calibrate_position, fuse
+from matcher.fusion import FusedScore, PositionScore, calibrate_positions, fuse
 from matcher.gallery import Comparison, Probe, SubjectComparisons
 from matcher.shards.backend import ShardBackend
 
@@ -120,7 +122,7 @@ class SearchEngine:
         size = self._backend.subjects(request.galleries)
         thresholds = identification_thresholds(size, self._decision, fpir)
         found = self._backend.search(request.probes, request.galleries)
-        scored = [c for c in (self._score(s, thresholds) for s in found) if c is not None]
+        scored = self._score(found, thresholds)
         # By verdict first: where trust differs, a HIT stands above a higher score that is only a REVIEW.
         scored.sort(key=lambda c: (c.verdict, -c.fused.score, -c.fused.llr, c.subject_id))
         candidates = tuple(c for c in scored if c.fused.score >= request.score_threshold)[: request.max_candidates]
@@ -142,13 +144,14 @@ class SearchEngine:
         found = self._backend.compare(probes, subject_id)
         if found is None:
             raise NotFound(f"subject {subject_id!r} is not on record", reason="SUBJECT_NOT_FOUND", field="subject_id")
-        candidate = self._score(found, thresholds)
-        if candidate is None:
+        scored = self._score([found], thresholds)
+        if not scored:
             raise InvalidInput(
                 f"subject {subject_id!r} has no sample on record that can be compared with these positions",
                 reason="NOT_COMPARABLE",
                 field="samples",
             )
+        candidate = scored[0]
         explanation = _explain_verification(candidate, thresholds)
         return SearchResult(candidate.verdict, explanation, (candidate,), thresholds, 1, 0.0, lsn)
 
@@ -156,15 +159,31 @@ class SearchEngine:
         for probe in probes:
             _ = self._calibrations[probe.template.algorithm]
 
-    def _score(self, found: SubjectComparisons, thresholds: Thresholds) -> Candidate | None:
-        evidence = tuple(
-            Evidence(c, calibrate_position(self._calibrations[c.algorithm], c.raw, c.comparisons))
-            for c in found.comparisons
-        )
-        if not evidence:
-            return None
-        fused = fuse([e.score for e in evidence])
-        return Candidate(found.subject_id, fused, thresholds.verdict(fused.score, fused.trusted_score), evidence)
+    def _score(self, found: Sequence[SubjectComparisons], thresholds: Thresholds) -> list[Candidate]:
+        """Calibrates all comparisons of an algorithm at once, and fuses those of each subject that has any."""
+        by_algorithm: dict[str, list[Comparison]] = {}
+        for subject in found:
+            for comparison in subject.comparisons:
+                by_algorithm.setdefault(comparison.algorithm, []).append(comparison)
+        scores = {
+            algorithm: iter(
+                calibrate_positions(
+                    self._calibrations[algorithm],
+                    np.array([c.raw for c in comparisons]),
+                    np.array([c.comparisons for c in comparisons]),
+                )
+            )
+            for algorithm, comparisons in by_algorithm.items()
+        }
+        candidates = []
+        for subject in found:
+            if not subject.comparisons:
+                continue
+            evidence = tuple(Evidence(c, next(scores[c.algorithm])) for c in subject.comparisons)
+            fused = fuse([e.score for e in evidence])
+            verdict = thresholds.verdict(fused.score, fused.trusted_score)
+            candidates.append(Candidate(subject.subject_id, fused, verdict, evidence))
+        return candidates
 
 
 def _check_probes(probes: Sequence[Probe]) -> None:

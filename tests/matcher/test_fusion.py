@@ -14,6 +14,7 @@ from matcher.fusion import (
     FusionModel,
     PositionScore,
     calibrate_position,
+    calibrate_positions,
     fit_correlation,
     fuse,
     fuse_correlated,
@@ -46,6 +47,19 @@ def test_two_positions_beyond_trust_are_trusted_for_more_than_one() -> None:
     far = calibrate_position(CALIBRATION, 9.0, 1)
     assert fuse([far, far]).trusted_score > 1.5 * far.trusted_score
     assert far.trusted_llr == pytest.approx(CALIBRATION.trusted_llr)
+
+
+def test_many_at_once_equal_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    raws, comparisons = rng.uniform(-1, 9, 300), rng.integers(1, 40, 300)
+    for raw, m, found in zip(raws, comparisons, calibrate_positions(CALIBRATION, raws, comparisons), strict=True):
+        penalty = 10 * math.log10(m)
+        score = max(0.0, float(CALIBRATION.to_score(raw)) - penalty)
+        limit = max(0.0, CALIBRATION.trusted_to - penalty)
+        llr = float(CALIBRATION.to_llr(score))
+        beyond = min(llr, CALIBRATION.trusted_llr - penalty * math.log(10) / 10)
+        expected = (score, llr, min(score, limit), llr if score <= limit else beyond)
+        assert (found.score, found.llr, found.trusted_score, found.trusted_llr) == pytest.approx(expected)
 
 
 def test_one_position_keeps_its_score() -> None:
