@@ -320,6 +320,10 @@ def _assign(probes: Sequence[Probe], pairs: Sequence[tuple[float, int, _Entry]])
 
     A pair is the best of all pairs that share a body part with it; that is how many comparisons it is penalised for.
     """
+    if len(pairs) == 1:  # most candidates of a search with one sample
+        ((raw, i, entry),) = pairs
+        modality, algorithm = entry.index
+        return (Comparison(modality, algorithm, probes[i].position, entry.position, entry.encounter_id, raw, 1),)
     rows: list[tuple[float, int, object, object, _Entry]] = []
     in_row: Counter[object] = Counter()
     in_column: Counter[object] = Counter()
