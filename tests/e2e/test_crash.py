@@ -24,7 +24,7 @@ from matcher.records.sample_files import SampleFiles
 from matcher.templates import FaceTemplate
 from tests.e2e.conftest import png
 
-PER_LOAD = 100
+PER_LOAD = 50
 PICTURE_EVERY = 10
 
 
