@@ -22,7 +22,6 @@ from typing import Annotated
 # numba, FAISS and BLAS read this when they are first imported: searches run side by side in threads of ours.
 import enrollment.threads  # noqa: F401  # isort: skip
 
-import grpc
 import typer
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -32,15 +31,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2
 from enrollment import tables
 from enrollment.bulk import BulkCounts, BulkLoad, BulkOptions
-from enrollment.client import AmbisClient, CallFailed, describe, image_sample, read_options
+from enrollment.client import AmbisClient, image_sample, read_options
 from enrollment.evaluation.commands import add_commands
 from enrollment.manifest import read_manifest
+from enrollment.reporting import reported
 from enrollment.settings import Settings, load_settings
 from matcher.decision import Verdict
-from matcher.errors import AmbisError, InvalidInput, NotFound
+from matcher.errors import AmbisError, InvalidInput
 from matcher.positions import Position
 
-EXIT_FAILED, EXIT_USAGE, EXIT_REVIEW, EXIT_NO_HIT, EXIT_REJECTS = 1, 2, 3, 4, 5
+EXIT_REVIEW, EXIT_NO_HIT, EXIT_REJECTS = 3, 4, 5
 _VERDICT_EXITS = {Verdict.HIT: 0, Verdict.REVIEW: EXIT_REVIEW, Verdict.NO_HIT: EXIT_NO_HIT}
 
 app = typer.Typer(
@@ -76,7 +76,7 @@ def serve(
     verbose: Annotated[bool, typer.Option(help="Log more.")] = False,
 ) -> None:
     """Run the server until it is told to stop (Ctrl-C or SIGTERM)."""
-    with _reported(False):
+    with reported(False):
         # Imported here: a field unit's 'ambis identify' must not wait for FAISS and onnxruntime.
         from enrollment.serving import start_server
 
@@ -284,30 +284,13 @@ def main() -> None:
 
 @contextmanager
 def _connected(server: str | None, as_json: bool) -> Iterator[AmbisClient]:
-    with _reported(as_json):
+    with reported(as_json):
         settings: Settings = load_settings(server=server)
         options = read_options(
             settings.timeout, settings.tls_ca, settings.tls_client_certificate, settings.tls_client_key
         )
         with AmbisClient(settings.server, options) as client:
             yield client
-
-
-@contextmanager
-def _reported(as_json: bool) -> Iterator[None]:
-    """Errors as people or programs read them, and the exit code that goes with them."""
-    try:
-        yield
-    except (AmbisError, OSError) as error:
-        known = error if isinstance(error, AmbisError) else InvalidInput(str(error), reason="FILE_UNREADABLE")
-        if as_json:
-            typer.echo(describe(known))
-        else:
-            where = f" [{known.field}]" if known.field else ""
-            Console(stderr=True).print(f"ambis: {known.message}{where}", style="red", markup=False, highlight=False)
-        refused = isinstance(known, CallFailed) and known.code is grpc.StatusCode.INVALID_ARGUMENT
-        usage = refused or isinstance(known, InvalidInput | NotFound)
-        raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from error
 
 
 def _samples(

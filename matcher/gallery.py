@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.changes import Change, EncounterEnrolled, Reference
+from matcher.changes import Change, EncounterEnrolled
 from matcher.comparators import index_for
 from matcher.errors import ModelMismatch, Overloaded, TemplateInvalid
 from matcher.locks import ReadWriteLock
@@ -138,7 +138,7 @@ class Gallery:
         self._encounters.setdefault(change.subject_id, {})[change.encounter_id] = labels
         self._subject_labels[change.subject_id] = self._subject_labels.get(change.subject_id, 0) | labels
         for reference in change.references:
-            key = _key(reference)
+            key = _key(reference.template)
             entry = _Entry(
                 reference.reference_id, change.subject_id, change.encounter_id, reference.position, key, labels
             )
@@ -184,8 +184,8 @@ class Gallery:
     def check(self, template: Template) -> None:
         """Raises ModelMismatch or TemplateInvalid for a template that could not be put beside those that are here."""
         with self._lock.read():
-            key = (template.modality, template.algorithm)
-            others = sorted(a for (m, a), i in self._indexes.items() if m is key[0] and a != key[1] and len(i))
+            key = _key(template)
+            others = self._other_algorithms(key)
             if others:
                 raise ModelMismatch(
                     f"the {key[0]} references on record are of algorithm {', '.join(others)}, this template of "
@@ -194,8 +194,7 @@ class Gallery:
                 )
             known = self._indexes.get(key)
             index = self._index_factory(*key) if known is None else known
-            index.check(template)
-        prepared = index.comparator.prepare(template)
+            prepared = index.check(template)
         itself = index.comparator.compare(prepared, prepared)
         if math.isnan(itself) or itself <= 0.0:
             raise TemplateInvalid(
@@ -264,17 +263,21 @@ class Gallery:
     def _prepare(self, probes: Sequence[Probe]) -> list[Any]:
         prepared: list[Any] = []
         for probe in probes:
-            modality, algorithm = probe.template.modality, probe.template.algorithm
+            key = _key(probe.template)
             # Also where some references fit: a search that leaves the others out would miss people without a word.
-            others = sorted(a for (m, a), i in self._indexes.items() if m is modality and a != algorithm and len(i))
+            others = self._other_algorithms(key)
             if others:
                 raise ModelMismatch(
-                    f"the {modality} template is of algorithm {algorithm!r}, the gallery holds some of "
+                    f"the {key[0]} template is of algorithm {key[1]!r}, the gallery holds some of "
                     f"{', '.join(others)}; templates of different algorithms are never compared"
                 )
-            index = self._indexes.get((modality, algorithm))
+            index = self._indexes.get(key)
             prepared.append(None if index is None else index.comparator.prepare(probe.template))
         return prepared
+
+    def _other_algorithms(self, key: IndexKey) -> list[str]:
+        """Of the references of the same modality."""
+        return sorted(a for (m, a), i in self._indexes.items() if m is key[0] and a != key[1] and len(i))
 
     def _compare(
         self, probes: Sequence[Probe], prepared: Sequence[Any], subjects: Sequence[str], labels: int
@@ -288,7 +291,7 @@ class Gallery:
                     candidates.setdefault(entry.index, []).append(entry)
         pairs: dict[str, list[tuple[float, int, _Entry]]] = {subject: [] for subject in subjects}
         for i, probe in enumerate(probes):
-            key = (probe.template.modality, probe.template.algorithm)
+            key = _key(probe.template)
             entries = [e for e in candidates.get(key, []) if probe.position.may_match(e.position)]
             if not entries:
                 continue
@@ -299,14 +302,14 @@ class Gallery:
         return [SubjectComparisons(s, _assign(probes, found)) for s, found in pairs.items()]
 
 
-def _key(reference: Reference) -> IndexKey:
-    return (reference.template.modality, reference.template.algorithm)
+def _key(template: Template) -> IndexKey:
+    return (template.modality, template.algorithm)
 
 
 def _by_index(probes: Sequence[Probe]) -> dict[IndexKey, list[int]]:
     groups: dict[IndexKey, list[int]] = {}
     for i, probe in enumerate(probes):
-        groups.setdefault((probe.template.modality, probe.template.algorithm), []).append(i)
+        groups.setdefault(_key(probe.template), []).append(i)
     return groups
 
 

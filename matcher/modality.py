@@ -56,8 +56,12 @@ class ReferenceIndex(Protocol):
         """How many references are alive."""
         ...
 
-    def check(self, template: Template) -> None:
-        """Raises ModelMismatch or TemplateInvalid for a template that ``apply`` could not take."""
+    def check(self, template: Template) -> Any:
+        """The prepared template (``comparator.prepare``), when ``apply`` could take it.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: it could not.
+        """
         ...
 
     def apply(

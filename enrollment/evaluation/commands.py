@@ -15,12 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from enrollment.client import describe
 from enrollment.evaluation.progress import ProgressCallback
-from matcher.errors import AmbisError, InvalidInput, NotFound
+from enrollment.reporting import reported
 from matcher.positions import Modality
-
-EXIT_FAILED, EXIT_USAGE = 1, 2
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Report = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a self-contained report as well.")]
@@ -60,7 +57,7 @@ def verify(
 ) -> None:
     """Measure 1:1 accuracy: EER, FNMR at FMR, DET, with 95 % intervals."""
     # Imported here and below: 'ambis --help' must not wait for FAISS, onnxruntime and matplotlib.
-    with _reported(as_json):
+    with reported(as_json):
         from enrollment.evaluation.verify import evaluate_verify
 
         with _progress(quiet=as_json) as progress:
@@ -89,7 +86,7 @@ def identify(
     as_json: AsJson = False,
 ) -> None:
     """Measure 1:N accuracy: rank-1 hit rate, CMC, FNIR at FPIR, with 95 % intervals."""
-    with _reported(as_json):
+    with reported(as_json):
         from enrollment.evaluation.identify import evaluate_identify
 
         with _progress(quiet=as_json) as progress:
@@ -113,7 +110,7 @@ def fuse(
     as_json: AsJson = False,
 ) -> None:
     """Compare ways to fuse scores: fitted on one half of the people, tested on the other."""
-    with _reported(as_json):
+    with reported(as_json):
         from enrollment.evaluate_fuse import evaluate_fuse, fuse_table
 
         result = evaluate_fuse(scores, splits, seed)
@@ -169,17 +166,3 @@ def _progress(*, quiet: bool) -> Iterator[ProgressCallback]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield show
-
-
-@contextmanager
-def _reported(as_json: bool) -> Iterator[None]:
-    """Errors as people or programs read them, with the exit codes of ``ambis``."""
-    try:
-        yield
-    except (AmbisError, OSError) as error:
-        known = error if isinstance(error, AmbisError) else InvalidInput(str(error), reason="FILE_UNREADABLE")
-        if as_json:
-            typer.echo(describe(known))
-        else:
-            Console(stderr=True).print(f"ambis: {known.message}", style="red", markup=False, highlight=False)
-        raise typer.Exit(EXIT_USAGE if isinstance(known, InvalidInput | NotFound) else EXIT_FAILED) from error

@@ -70,10 +70,11 @@ class FaceIndex:
         """Numbers in an embedding; None before the first reference."""
         return None if self._flat is None else int(self._flat.d)
 
-    def check(self, template: Template) -> None:
-        """Raises ModelMismatch or TemplateInvalid for a template that ``apply`` could not take."""
-        vector = self.comparator.prepare(template)
+    def check(self, template: Template) -> PreparedFace:
+        """The prepared template, when ``apply`` could take it; raises ModelMismatch or TemplateInvalid."""
+        vector: PreparedFace = self.comparator.prepare(template)
         self._check_dimension(vector, self.dimension or len(vector))
+        return vector
 
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """Removes, then adds; see ``ReferenceIndex``. On an error nothing has changed.

@@ -99,9 +99,9 @@ class FingerIndex:
         """How many references are alive."""
         return len(self._table)
 
-    def check(self, template: Template) -> None:
-        """Raises ModelMismatch or TemplateInvalid for a template that ``apply`` could not take."""
-        self.comparator.prepare(template)
+    def check(self, template: Template) -> PreparedFinger:
+        """The prepared template, when ``apply`` could take it; raises ModelMismatch or TemplateInvalid."""
+        return self.comparator.prepare(template)
 
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """See ``ReferenceIndex.apply``.

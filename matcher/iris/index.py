@@ -56,9 +56,9 @@ class IrisIndex:
         """How many references are alive."""
         return len(self._slots)
 
-    def check(self, template: Template) -> None:
-        """Raises ModelMismatch or TemplateInvalid for a template that ``apply`` could not take."""
-        self.comparator.check(template)
+    def check(self, template: Template) -> PreparedIris:
+        """The prepared template, when ``apply`` could take it; raises ModelMismatch or TemplateInvalid."""
+        return self.comparator.prepare(template)
 
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """Removes, then adds; nothing is changed when a template is not acceptable.
