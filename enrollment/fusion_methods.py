@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matcher.calibration import Calibration, CalibrationParameters, fit_calibration
-from matcher.fusion import FusionModel, fit_correlation, fuse_llrs
+from matcher.fusion import fuse_llrs
+from matcher.fusion_fit import fit_correlation
+from matcher.fusion_model import Correlations
 from matcher.logistic import fit_logistic
 from matcher.positions import Modality, Position
 
@@ -31,8 +33,6 @@ COMPONENTS = 3
 """Of the Gaussian mixtures; Nandakumar et al. find the number by minimum description length, 1 to 5."""
 MIXTURE_POINTS = 4000
 """A mixture is fitted to at most so many values."""
-SPOILT = 0.01
-"""As ``CalibrationParameters.spoilt_minimum``."""
 
 
 def threshold_at_far(impostor: Scores, far: float) -> float:
@@ -113,10 +113,10 @@ def llr_sum(genuine: Scores, impostor: Scores, positions: Sequence[Position]) ->
 
 
 def ours(genuine: Scores, impostor: Scores, positions: Sequence[Position]) -> Scorer:
-    """What the matcher serves: ratios fitted at a low prior, fitted correlations, spoilt samples allowed for."""
+    """What the matcher serves: ratios fitted at a low prior that allow for spoilt samples, fitted correlations."""
     fitted = fit_positions(genuine, impostor, positions)
-    model = fit_model(to_llrs(fitted, genuine), to_llrs(fitted, impostor), positions)
-    return lambda scores: fuse_llrs(to_llrs(fitted, scores), positions, model)
+    evidence = fit_evidence(to_llrs(fitted, genuine), to_llrs(fitted, impostor), positions)
+    return lambda scores: fuse_llrs(to_llrs(fitted, scores), positions, evidence)
 
 
 METHODS: dict[str, Method] = {
@@ -153,7 +153,7 @@ def to_llrs(fitted: Sequence[Calibration], scores: Scores) -> Scores:
     return np.stack([c.to_llr(c.to_score(scores[:, k])) for k, c in enumerate(fitted)], axis=1)
 
 
-def fit_model(genuine: Scores, impostor: Scores, positions: Sequence[Position]) -> FusionModel:
+def fit_evidence(genuine: Scores, impostor: Scores, positions: Sequence[Position]) -> Correlations:
     """Correlations of the evidence within each modality that has several positions, from log-likelihood ratios.
 
     Fingers of one hand and of two hands share one value: the sets that this serves have one finger of each hand.
@@ -162,9 +162,9 @@ def fit_model(genuine: Scores, impostor: Scores, positions: Sequence[Position]) 
     for modality in Modality:
         columns = [k for k, p in enumerate(positions) if p.modality is modality]
         several = len(columns) > 1
-        found[modality] = fit_correlation(genuine[:, columns], impostor[:, columns], SPOILT) if several else 0.0
+        found[modality] = fit_correlation(genuine[:, columns], impostor[:, columns]) if several else 0.0
     finger = found[Modality.FINGER]
-    return FusionModel(finger, finger, found[Modality.IRIS], found[Modality.FACE], SPOILT)
+    return Correlations(finger, finger, found[Modality.IRIS], found[Modality.FACE])
 
 
 def mixture_density(values: Scores, components: int = COMPONENTS, rounds: int = 60) -> Scorer:

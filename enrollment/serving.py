@@ -17,6 +17,7 @@ from enrollment.settings import Settings
 from matcher.calibration import Calibrations
 from matcher.decision import DecisionParameters
 from matcher.errors import InvalidInput, ModalityUnavailable, PreconditionFailed
+from matcher.fusion_model import FusionModel
 from matcher.positions import Modality
 from matcher.service.server import AmbisServer, ServerOptions, Tls
 
@@ -45,6 +46,7 @@ def start_server(settings: Settings) -> AmbisServer:
             shards=settings.shards,
             keep_samples=settings.keep_samples,
         ),
+        FusionModel.load(settings.calibrations),
     )
 
 

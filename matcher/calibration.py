@@ -42,6 +42,8 @@ from matcher.positions import Modality
 
 ARTEFACT_VERSION = 1
 LN10_10 = math.log(10.0) / 10.0
+FUSION_FILE = "fusion_model.json"
+"""Stands in the same folders; see ``fusion_model``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,14 +206,16 @@ class Calibrations:
         """The shipped artefacts, and over them those of a folder (``*.json``)."""
         artefacts = list(_shipped())
         if folder is not None:
-            artefacts += [Calibration.from_json(path.read_text()) for path in sorted(folder.glob("*.json"))]
+            files = sorted(path for path in folder.glob("*.json") if path.name != FUSION_FILE)
+            artefacts += [Calibration.from_json(path.read_text()) for path in files]
         return cls(artefacts)
 
 
 @functools.cache
 def _shipped() -> tuple[Calibration, ...]:
     folder = importlib.resources.files("matcher") / "calibrations"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    named = (f for f in folder.iterdir() if f.name.endswith(".json") and f.name != FUSION_FILE)
+    files = sorted(named, key=lambda f: f.name)
     return tuple(Calibration.from_json(f.read_text()) for f in files)
 
 

@@ -1,40 +1,62 @@
 """Fused log-likelihood ratio to -10*log10(FMR), for the set of positions that is present.
 
-Wald's bound, P(LR >= e^S | impostor) <= e^-S, holds whatever the positions, where the ratios are calibrated, but gives
-away what is known about them. Here strangers are simulated: their scores of each position are uniform in FMR by
-calibration, and joined by a Gaussian copula with the fitted correlation of strangers (Nelsen, "An Introduction to
-Copulas", 2006). The tail is reached by importance sampling from shifted normals, weighted by the balance heuristic
-(Veach & Guibas, SIGGRAPH 1995). Beyond the last simulated rate that enough samples support, the score stays where it
-is until Wald's bound passes it.
+For every likelihood ratio P(LR >= e^S | impostor) <= e^-S (Wald 1947). That bound holds whatever the positions, but it
+gives away what is known about them, and it does not hold where strangers who look alike at one position do so at
+another. Here the distribution of strangers' fused ratios is computed instead:
 
-The curve is as good as the calibrations and the correlation are: beyond a position's ``trusted_to`` so is it, and the
-trusted part of a score must be taken through it separately.
+1. By calibration a stranger's score at a position is known: P(score >= s) = 10^(-s/10). As a normal deviate it is
+   standard normal.
+2. The deviates of two positions have the fitted correlation of strangers (a Gaussian copula: Nelsen, "An Introduction
+   to Copulas", 2006), by common factors: one of the two people, one of each modality within, one of each hand within
+   that (a one-factor model, nested: Vasicek, "Loan portfolio value", Risk 2002, has the same shape).
+3. Given the factors positions are independent, so the distribution of the sum is a convolution, by fast Fourier
+   transform; the factors are then integrated out, hands first, on one grid of nodes.
+4. Far out the rates are smaller than the rounding errors of a transform, so it is repeated with the distribution
+   tilted by e^(t x) (Esscher, "On the probability function in the collective theory of risk", 1932), and each value is
+   taken from the tilt that raises it highest above those errors.
+
+The curve is as good as the calibrations and the correlations are. Where a position is vouched for up to a score only,
+its ratio is taken as one value from there on (``Ratio.censored``), so that no rate beyond that score enters.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from matcher.calibration import LN10_10, Calibration
-from matcher.errors import InvalidInput
+from matcher.fusion import censored_llr, modality_weights
+from matcher.fusion_model import Correlations
+from matcher.positions import Modality, Position
 
-SAMPLES = 20_000
-"""Of each shifted normal: a relative error of some per cent at every depth."""
-SHIFTS = (0.0, 1.5, 3.0, 4.5, 6.0)
-"""In standard deviations; 6 is a false match rate of 1e-9."""
-DEEPEST = 70.0
-"""Score at which the simulation is taken to end."""
-TAIL_QUANTILE = 0.98
-"""The correlation is taken where the highest 2 % of both meet: two matchers on one face agree more there than over all,
-and it is there that thresholds lie. Further out 258 people show too few meetings."""
-STEP = 0.5
-"""Between knots, in score units."""
+
+@dataclasses.dataclass(frozen=True)
+class TailParameters:
+    """Of the numerical integration: fine enough that halving them moves a score by less than 0.1."""
+
+    step: float = 0.05
+    """Between values of the ratio, in nats (0.2 dB)."""
+    values: int = 8192
+    """How many: 410 nats."""
+    lowest: float = -80.0
+    """The lowest sum, in nats: 17 spoilt positions of a share of 1 %."""
+    node: float = 0.125
+    """Between nodes of a factor, in standard deviations."""
+    nodes_from: float = -6.0
+    nodes_to: float = 10.0
+    """A factor beyond 10 has the probability 1e-23."""
+    tilts: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
+    """Strangers' ratios fall about as e^-x, correlated ones more slowly."""
+    highest_score: float = 150.0
+    """A position's score is taken as at most this ..."""
+    deepest: float = 130.0
+    """... and the curve ends here, where what is cut off, 1e-15 a position, makes no difference."""
+    highest_correlation: float = 0.99
+    """At 1 a position would be its factor, and nothing be left to convolve."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,98 +67,156 @@ class FusedTail:
     score: NDArray[np.float64]
 
     def to_score(self, llr: NDArray[np.float64]) -> NDArray[np.float64]:
-        """-10*log10(FMR), >= 0, monotone; beyond the last knot only once Wald's bound passes it."""
-        values = np.asarray(llr, np.float64)
-        inside = np.interp(values, self.llr, self.score)
-        return np.asarray(np.where(values > self.llr[-1], np.maximum(inside, values / LN10_10), inside), np.float64)
+        """-10*log10(FMR), >= 0, monotone; no higher than the last knot's."""
+        return np.asarray(np.interp(np.asarray(llr, np.float64), self.llr, self.score), np.float64)
 
 
-def simulate_tail(
-    calibrations: Sequence[Calibration],
-    fused: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    correlation: NDArray[np.float64],
-    seed: int = 0,
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ratio:
+    """A position's log-likelihood ratio as a function of its score: knots, float64[m] each, both ascending.
+
+    Above the last knot the ratio stays.
+    """
+
+    score: NDArray[np.float64]
+    llr: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Ratio:
+        """As calibration gives it."""
+        score = np.append(calibration.llr_score, calibration.llr_score[-1] + 1000.0)
+        return cls(score, calibration.to_llr(score))
+
+    @classmethod
+    def censored(cls, calibration: Calibration) -> Ratio:
+        """The same up to ``trusted_to``; from there on what reaching that score is worth."""
+        below = calibration.llr_score < calibration.trusted_to
+        score = np.concatenate([calibration.llr_score[below], [calibration.trusted_to] * 2])
+        llr = np.append(calibration.to_llr(score[:-1]), censored_llr(calibration))
+        return cls(score, np.maximum.accumulate(llr))
+
+
+def strangers_tail(
+    positions: Sequence[Position],
+    ratios: Sequence[Ratio],
+    evidence: Correlations,
+    strangers: Correlations,
+    parameters: TailParameters | None = None,
 ) -> FusedTail:
     """The tail of strangers' fused ratios.
 
     Args:
-        calibrations: of the positions present, k of them.
-        fused: float64[n, k] log-likelihood ratios to float64[n] fused ones.
-        correlation: float64[k, k], of strangers' normal scores (``normal_correlation``), positive definite.
-        seed: of the simulation.
-
-    Raises:
-        InvalidInput: the correlation is no such matrix.
+        positions: that are present, k of them.
+        ratios: of each position.
+        evidence, strangers: fitted correlations (``fusion_model``).
     """
-    count = len(calibrations)
-    try:
-        root = np.linalg.cholesky(correlation)
-    except np.linalg.LinAlgError:
-        raise InvalidInput(
-            "the correlation of strangers' scores is not positive definite", reason="FUSION_INVALID"
-        ) from None
-    inverse = np.linalg.inv(correlation)
-    # Everything a little higher, or one position alone much higher.
-    directions = [np.ones(count), *np.eye(count)] if count > 1 else [np.ones(1)]
-    shifts = [np.zeros(count)] + [d * s for s in SHIFTS if s > 0 for d in directions]
-    rng = np.random.default_rng(seed)
-    drawn = np.concatenate([rng.standard_normal((SAMPLES, count)) @ root.T + shift for shift in shifts])
-    # Density of each shifted normal over that of the unshifted one.
-    ratios = np.stack([drawn @ inverse @ shift - 0.5 * shift @ inverse @ shift for shift in shifts])
-    log_weight = -np.logaddexp.reduce(ratios, axis=0) + math.log(len(shifts)) - math.log(len(drawn))
-    scores = -special.log_ndtr(-drawn) / LN10_10
-    values = fused(np.stack([c.to_llr(scores[:, k]) for k, c in enumerate(calibrations)], axis=1))
-    order = np.argsort(values)[::-1]
-    rate = np.cumsum(np.exp(log_weight[order]))
-    reached = -np.log10(np.clip(rate, 10 ** (-DEEPEST / 10), 1.0)) * 10
-    wanted = np.arange(0.0, min(DEEPEST, float(reached[min(len(reached) - 1, 100)])), STEP)
-    # The ratio from which on at most that rate of strangers passes; reached falls as ratios fall.
-    llr = np.interp(wanted, reached[::-1], values[order][::-1])
-    llr, first = np.unique(np.maximum.accumulate(llr), return_index=True)
-    if len(llr) < 2:
-        raise InvalidInput("the fused ratios do not tell scores apart", reason="FUSION_INVALID")
-    return FusedTail(llr, wanted[first])
+    p = parameters or TailParameters()
+    weights = modality_weights(positions, evidence)
+    values = p.lowest + p.step * np.arange(p.values)
+    tilted = np.stack([_sum_of_strangers(positions, ratios, weights, strangers, tilt, p) for tilt in p.tilts])
+    # Rounding errors of a transform are of one size all along, a share of its highest value.
+    clearest = np.argmax(tilted / tilted.max(axis=1, keepdims=True), axis=0)
+    every = np.arange(p.values)
+    share = np.clip(tilted[clearest, every], 0.0, None) * np.exp(-np.array(p.tilts)[clearest] * values)
+    rate = np.clip(share[::-1].cumsum()[::-1], 1e-300, 1.0)
+    score = np.asarray(-10 * np.log10(rate), np.float64)
+    # A rate holds from the lower edge of its value on. One step more, so that where all of a rate lies on one value
+    # (everything beyond trust) no score in between is promised to it.
+    llr = np.asarray(values + 0.5 * p.step, np.float64)
+    end = int(np.searchsorted(score, p.deepest))
+    keep = slice(max(0, int(np.searchsorted(score, 1e-6)) - 1), max(2, min(end, len(score))))
+    return FusedTail(llr[keep], np.asarray(np.maximum.accumulate(score[keep]), np.float64))
 
 
-def normal_correlation(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of strangers' scores as normal deviates, those with a missing score left out.
+def _sum_of_strangers(
+    positions: Sequence[Position],
+    ratios: Sequence[Ratio],
+    weights: NDArray[np.float64],
+    strangers: Correlations,
+    tilt: float,
+    p: TailParameters,
+) -> NDArray[np.float64]:
+    """float64[values]: the probability of each value of the weighted sum, times e^(tilt * value)."""
+    nodes = np.arange(p.nodes_from, p.nodes_to + p.node / 2, p.node)
+    common = strangers.modalities
+    product = np.ones((len(nodes), p.values // 2 + 1), np.complex128)
+    for modality in sorted({q.modality for q in positions}):
+        members = [k for k, q in enumerate(positions) if q.modality is modality]
+        within = max(common, _within(modality, strangers))
+        inside = np.ones_like(product)
+        for hand, correlation in _hands([positions[k] for k in members], within, strangers):
+            leaf = min(correlation, p.highest_correlation)
+            joint = np.ones_like(product)
+            spectra: dict[tuple[int, float], NDArray[np.complex128]] = {}
+            for k in (members[i] for i in hand):
+                key = (id(ratios[k]), float(weights[k]))
+                if key not in spectra:
+                    spectra[key] = _spectrum(ratios[k], float(weights[k]), leaf, nodes, tilt, p)
+                joint *= spectra[key]
+            inside *= _integrated(joint, nodes, leaf - min(within, leaf))
+        product *= _integrated(inside, nodes, within - common)
+    centre = np.exp(-0.5 * nodes**2 / common) if common > 0 else (np.abs(nodes) < p.node / 2).astype(np.float64)
+    total = np.fft.irfft((centre / centre.sum()) @ product, p.values)
+    # Sums below zero stand at the end of the circle.
+    return np.roll(total, round(-p.lowest / p.step))
 
-    The larger of that over all (van der Waerden) and that of the upper tail, where a Gaussian copula
-    understates how often high scores meet.
 
-    Args:
-        scores: float64[n, k], -10*log10(FMR) or raw; NaN is missing.
+def _within(modality: Modality, strangers: Correlations) -> float:
+    """Correlation of positions of one modality that do not share a hand."""
+    by_modality = {
+        Modality.FINGER: strangers.other_hand,
+        Modality.IRIS: strangers.eyes,
+        Modality.FACE: strangers.faces,
+    }
+    return by_modality[modality]
 
-    Returns:
-        float64[k, k], not below 0 off the diagonal: strangers whose scores repel each other are sampling noise.
+
+def _hands(positions: Sequence[Position], within: float, strangers: Correlations) -> list[tuple[list[int], float]]:
+    """Numbers of the positions of each hand with the correlation in it; other modalities are one group.
+
+    Where a finger is not known it may be of the same hand as any other, so all are taken as of one.
     """
-    whole = scores[~np.isnan(scores).any(axis=1)]
-    ranks = np.stack([np.unique(c, return_inverse=True)[1] for c in whole.T], axis=1)
-    middle = np.empty(whole.shape)
-    for k in range(whole.shape[1]):
-        ties = np.bincount(ranks[:, k])
-        middle[:, k] = (np.cumsum(ties) - 0.5 * ties)[ranks[:, k]] / len(whole)
-    found = np.maximum(np.atleast_2d(np.corrcoef(special.ndtri(middle).T)), 0.0)
-    high = middle > TAIL_QUANTILE
-    for a in range(len(found)):
-        for b in range(a):
-            share = float(np.mean(high[:, a] & high[:, b]))
-            margins = float(high[:, a].mean()), float(high[:, b].mean())
-            if min(margins) > 0:
-                found[a, b] = found[b, a] = max(found[a, b], _tail_correlation(share, *margins))
-    lowest = float(np.linalg.eigvalsh(found)[0])
-    if lowest < 1e-3:  # corrected pair by pair, so shrink until it is a correlation matrix again
-        found = found + (1e-3 - lowest) * np.eye(len(found))
-        found /= found[0, 0]
-    return np.asarray(found, np.float64)
+    every = list(range(len(positions)))
+    if positions[0].modality is not Modality.FINGER:
+        return [(every, within)]
+    correlation = max(within, strangers.same_hand)
+    if any(q.is_unknown for q in positions):
+        return [(every, correlation)]
+    right = [k for k in every if positions[k] < Position.LEFT_THUMB]
+    left = [k for k in every if positions[k] >= Position.LEFT_THUMB]
+    return [(hand, correlation) for hand in (right, left) if hand]
 
 
-def _tail_correlation(share: float, first: float, second: float) -> float:
-    """The correlation at which two normals lie beyond their upper quantiles together as often as observed, 0-0.99."""
-    limits = special.ndtri([first, second])
-    low, high = 0.0, 0.99
-    for _ in range(20):
-        middle = 0.5 * (low + high)
-        both = float(stats.multivariate_normal.cdf(limits, cov=[[1.0, middle], [middle, 1.0]]))
-        low, high = (middle, high) if both < share else (low, middle)
-    return 0.5 * (low + high)
+def _spectrum(
+    ratio: Ratio, weight: float, correlation: float, nodes: NDArray[np.float64], tilt: float, p: TailParameters
+) -> NDArray[np.complex128]:
+    """complex128[nodes, values / 2 + 1]: transform of one position's distribution given its factor."""
+    highest = p.lowest + p.step * (p.values - 1)
+    below = ratio.score < p.highest_score
+    knots = np.append(ratio.score[below], p.highest_score)
+    llr = np.append(ratio.llr[below], np.interp(p.highest_score, ratio.score, ratio.llr))
+    llr = np.clip(llr * weight, p.lowest, highest - p.step)
+    edges = p.step * np.arange(np.floor(llr[0] / p.step), np.ceil(llr[-1] / p.step) + 2)
+    # The lowest score whose ratio reaches an edge. Knots of one ratio are pulled apart so that there is one.
+    rising = llr + 1e-9 * np.arange(len(llr))
+    needed = np.interp(edges, rising, knots)
+    deviate = -special.ndtri_exp(-np.maximum(needed, 0.0) * LN10_10)
+    deviate = np.where(edges <= rising[0], -np.inf, np.where(edges > rising[-1], np.inf, deviate))
+    reach = special.ndtr((nodes[:, None] - deviate) / np.sqrt(1 - correlation))
+    mass = np.maximum(reach[:, :-1] - reach[:, 1:], 0.0)
+    # What lies between two edges counts half at each, so that its mean stays.
+    split = np.zeros_like(reach)
+    split[:, :-1] += 0.5 * mass
+    split[:, 1:] += 0.5 * mass
+    circle = np.zeros((len(nodes), p.values))
+    places = np.round(edges / p.step).astype(np.int64) % p.values
+    circle[:, places] = split * np.exp(tilt * edges)
+    return np.asarray(np.fft.rfft(circle, axis=1), np.complex128)
+
+
+def _integrated(spectra: NDArray[np.complex128], nodes: NDArray[np.float64], variance: float) -> NDArray[np.complex128]:
+    """Takes the mean over a factor that adds ``variance`` to its parent's value, at every value of the parent."""
+    if variance <= 0:
+        return spectra
+    kernel = np.exp(-0.5 * (nodes[None, :] - nodes[:, None]) ** 2 / variance)
+    return np.asarray((kernel / kernel.sum(axis=1, keepdims=True)) @ spectra, np.complex128)

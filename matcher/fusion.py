@@ -1,37 +1,28 @@
-"""Scores of several positions and modalities to one; missing ones are normal.
+"""Log-likelihood ratios of several positions and modalities to one; missing ones are normal.
 
-Log-likelihood ratios of independent positions add (Neyman & Pearson; Nandakumar et al., "Likelihood ratio-based
+Log-likelihood ratios (LLR) of independent positions add (Neyman & Pearson; Nandakumar et al., "Likelihood ratio-based
 biometric score fusion", TPAMI 2008). Positions of one modality are not independent given the person: a dry hand has
-ten dry fingers. So within a modality:
+ten dry fingers. So within a modality the sum over n positions is scaled by n / sum(R), R the fitted correlation of
+their evidence: the effective number of samples of Kish ("Survey Sampling", 1965). R = 0 off the diagonal leaves the
+sum, R = 1 gives the mean. Modalities add.
 
-1. The sum over n positions is scaled by n / sum(R), R the fitted correlation of their evidence: the effective number
-   of samples of Kish ("Survey Sampling", 1965). R = 0 leaves the sum, R = 1 the mean.
-2. The ratio is a mixture of two hypotheses: all samples are what they should be, or one of them, any, is spoilt and
-   says nothing. A mixture of likelihood ratios is a likelihood ratio, so what holds for those holds for it, and a good
-   finger beside a bad one costs a few nats at most.
+A spoilt sample says nothing, and must not sink a person whose other samples agree. That is in the calibration: no LLR
+lies below the log of the share of spoilt genuine samples, so a spoilt one costs those few nats, whatever it scores.
 
-Modalities add. The sum S goes back to a false match rate by the bound that every likelihood ratio obeys,
-P(LR >= e^S | impostor) <= e^-S (Wald 1947): fused score = S * 10/ln(10), never better than the truth where the ratios
-are calibrated. One position alone keeps its own calibrated score. ``fused_tail`` gives a sharper rate where the
-correlation of impostors is known.
+What a fused LLR is worth as a false match rate is in ``fused_tail``; ``fused_scores`` puts both together.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.calibration import LN10_10, Calibration
-from matcher.errors import InvalidInput
-from matcher.logistic import cross_entropy
+from matcher.calibration import Calibration
+from matcher.fusion_model import Correlations
 from matcher.positions import Modality, Position
-
-FUSION_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,65 +48,6 @@ class FusedScore:
     score: float
     llr: float
     trusted_score: float
-
-
-@dataclasses.dataclass(frozen=True)
-class FusionModel:
-    """Fitted correlations of the evidence of two positions, each 0 (independent) to 1 (the same twice).
-
-    The defaults take positions as independent; a fit (``fit_correlation``) replaces them.
-    """
-
-    same_hand: float = 0.0
-    """Two fingers of one hand."""
-    other_hand: float = 0.0
-    """Two fingers of different hands; a finger that is not known counts as of one hand with all."""
-    eyes: float = 0.0
-    """The two eyes."""
-    faces: float = 0.0
-    """Two comparisons of faces (two matchers, or two pictures)."""
-    spoilt: float = 0.0
-    """Prior probability that one of the samples of a modality is spoilt and says nothing; 0 leaves the mixture out."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not (math.isfinite(value) and 0.0 <= value <= (0.5 if field.name == "spoilt" else 1.0)):
-                raise InvalidInput(
-                    f"fusion model: {field.name} is {value:g}; correlations must be within 0 and 1, spoilt within 0 "
-                    "and 0.5",
-                    reason="FUSION_INVALID",
-                )
-
-    def correlation(self, one: Position, other: Position) -> float:
-        """Of the evidence of two samples of one modality; 0 for samples of two modalities."""
-        if one.modality is not other.modality:
-            return 0.0
-        if one.modality is Modality.FACE:
-            return self.faces
-        if one.modality is Modality.IRIS:
-            return self.eyes
-        unknown = one.is_unknown or other.is_unknown
-        same = unknown or (one < Position.LEFT_THUMB) is (other < Position.LEFT_THUMB)
-        return max(self.same_hand, self.other_hand) if unknown else self.same_hand if same else self.other_hand
-
-    def to_json(self) -> str:
-        """The model's text."""
-        return json.dumps({"fusion_version": FUSION_VERSION, **dataclasses.asdict(self)}, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> FusionModel:
-        """Reads a model; raises InvalidInput (FUSION_INVALID) where it is no such thing."""
-        try:
-            data = json.loads(text)
-            if data.pop("fusion_version") != FUSION_VERSION:
-                raise ValueError("another version")
-            return cls(**{str(k): float(v) for k, v in data.items()})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"this is no fusion model that can be used ({error})", reason="FUSION_INVALID") from None
-
-
-INDEPENDENT = FusionModel()
 
 
 def calibrate_position(calibration: Calibration, raw: float, comparisons: int) -> PositionScore:
@@ -147,47 +79,38 @@ def calibrate_positions(
     score = np.maximum(0.0, calibration.to_score(raw) - penalty)
     llr = calibration.to_llr(score)
     limit = np.maximum(0.0, calibration.trusted_to - penalty)
-    beyond = score > limit
+    beyond = score >= limit
     trusted = np.where(beyond, limit, score)
-    trusted_llr = np.where(beyond, np.minimum(llr, calibration.trusted_llr - penalty * LN10_10), llr)
+    # A score beyond the trusted one is worth what reaching that one is worth. The best of several is trusted less far,
+    # and what reaching that is worth is not known: the ratio there is a lower bound.
+    reached = np.where(comparisons == 1, censored_llr(calibration), calibration.to_llr(limit))
+    trusted_llr = np.where(beyond, reached, llr)
     columns = (column.tolist() for column in (score, llr, trusted, trusted_llr))
     return [PositionScore(*row) for row in zip(*columns, strict=True)]
 
 
-def fuse(
-    scores: Sequence[PositionScore], positions: Sequence[Position] = (), model: FusionModel = INDEPENDENT
-) -> FusedScore:
-    """Fuses the positions that are present (at least one) into one score.
-
-    Args:
-        scores: of each position.
-        positions: which ones they are, in the same order; without them they are taken as independent.
-        model: fitted correlations.
-
-    Raises:
-        InvalidInput: scores and positions differ in number.
-    """
-    if len(scores) == 1:
-        only = scores[0]
-        return FusedScore(only.score, only.llr, only.trusted_score)
-    if positions:
-        if len(positions) != len(scores):
-            raise InvalidInput(f"{len(scores)} scores of {len(positions)} positions", reason="FUSION_INVALID")
-        table = np.array([[s.llr for s in scores], [s.trusted_llr for s in scores]])
-        llr, trusted = map(float, fuse_llrs(table, positions, model))
-    else:
-        llr = math.fsum(s.llr for s in scores)
-        trusted = math.fsum(s.trusted_llr for s in scores)
-    return FusedScore(max(0.0, llr / LN10_10), llr, max(0.0, trusted / LN10_10))
+def censored_llr(calibration: Calibration) -> float:
+    """Log-likelihood ratio of "reaches ``trusted_to``", never below the ratio at that score."""
+    return max(calibration.trusted_llr, float(calibration.to_llr(calibration.trusted_to)))
 
 
-def fuse_llrs(llrs: NDArray[np.float64], positions: Sequence[Position], model: FusionModel) -> NDArray[np.float64]:
+def modality_weights(positions: Sequence[Position], evidence: Correlations) -> NDArray[np.float64]:
+    """float64[k]: what the LLR of each of k positions, all present, is multiplied with: n / sum(R) of its modality."""
+    weights = np.empty(len(positions))
+    for modality in {p.modality for p in positions}:
+        members = [k for k, p in enumerate(positions) if p.modality is modality]
+        related = related_evidence([positions[k] for k in members], evidence)
+        weights[members] = len(members) / related.sum()
+    return weights
+
+
+def fuse_llrs(llrs: NDArray[np.float64], positions: Sequence[Position], evidence: Correlations) -> NDArray[np.float64]:
     """Fuses many comparisons of the same positions at once.
 
     Args:
         llrs: float64[n, k], log-likelihood ratios of k positions; NaN is missing.
         positions: which ones, k.
-        model: fitted correlations.
+        evidence: fitted correlations.
 
     Returns:
         float64[n]; 0 where nothing is present.
@@ -196,68 +119,20 @@ def fuse_llrs(llrs: NDArray[np.float64], positions: Sequence[Position], model: F
     for modality in Modality:
         columns = [k for k, p in enumerate(positions) if p.modality is modality]
         if columns:
-            named = [positions[k] for k in columns]
-            related = np.array(
-                [[1.0 if a == b else model.correlation(p, q) for b, q in enumerate(named)] for a, p in enumerate(named)]
-            )
-            total += fuse_correlated(llrs[:, columns], related, model.spoilt)
+            total += kish(llrs[:, columns], related_evidence([positions[k] for k in columns], evidence))
     return total
 
 
-def fuse_correlated(llrs: NDArray[np.float64], correlation: NDArray[np.float64], spoilt: float) -> NDArray[np.float64]:
-    """Fuses positions of one modality.
-
-    Args:
-        llrs: float64[n, k]; NaN is missing.
-        correlation: float64[k, k] of their evidence, 1 on the diagonal, all >= 0.
-        spoilt: prior probability that one of the samples present says nothing, 0-0.5.
-    """
-    present = ~np.isnan(llrs)
-    values = np.where(present, llrs, 0.0)
-    every = _kish(values, present, correlation)
-    count = present.sum(axis=1)
-    if spoilt == 0.0 or llrs.shape[1] < 2:
-        return every
-    # One of the n samples present is spoilt, each with probability 1/n.
-    parts = [every + math.log1p(-spoilt)]
-    for left_out in range(llrs.shape[1]):
-        kept = present.copy()
-        kept[:, left_out] = False
-        rest = _kish(values, kept, correlation) + math.log(spoilt) - np.log(np.maximum(count, 1))
-        parts.append(np.where(present[:, left_out], rest, -np.inf))
-    mixed = np.asarray(np.logaddexp.reduce(np.stack(parts), axis=0), np.float64)
-    return np.where(count >= 2, mixed, every)
+def related_evidence(positions: Sequence[Position], evidence: Correlations) -> NDArray[np.float64]:
+    """float64[k, k]: correlation of the evidence of positions of one modality, 1 on the diagonal."""
+    return np.array(
+        [[1.0 if a == b else evidence.between(p, q) for b, q in enumerate(positions)] for a, p in enumerate(positions)]
+    )
 
 
-def _kish(
-    values: NDArray[np.float64], present: NDArray[np.bool_], correlation: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def kish(llrs: NDArray[np.float64], correlation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum over the positions present, times n / sum of their correlations."""
-    mask = present.astype(np.float64)
+    mask = (~np.isnan(llrs)).astype(np.float64)
     count = mask.sum(axis=1)
     related = np.einsum("ij,jk,ik->i", mask, correlation, mask)
-    return np.asarray((values * mask).sum(axis=1) * count / np.maximum(related, 1.0), np.float64)
-
-
-def fit_correlation(
-    genuine: NDArray[np.float64], impostor: NDArray[np.float64], spoilt: float, prior: float = 1e-3
-) -> float:
-    """The correlation, 0-1, that makes the fused ratios of some positions of one modality best calibrated.
-
-    The one whose cross entropy at ``prior`` is lowest (``logistic.cross_entropy``), of 0, 0.05, ... 1.
-
-    Args:
-        genuine, impostor: float64[g, k], float64[n, k], log-likelihood ratios of people not used in calibration or, at
-            a small cost in honesty, of the same; NaN is missing.
-        spoilt: as in the model.
-    """
-    width = genuine.shape[1]
-    grid = np.linspace(0.0, 1.0, 21)
-    costs = []
-    for value in grid:
-        related = np.full((width, width), value)
-        np.fill_diagonal(related, 1.0)
-        costs.append(
-            cross_entropy(fuse_correlated(genuine, related, spoilt), fuse_correlated(impostor, related, spoilt), prior)
-        )
-    return float(grid[int(np.argmin(costs))])
+    return np.asarray(np.nansum(llrs, axis=1) * count / np.maximum(related, 1.0), np.float64)

@@ -21,7 +21,9 @@ from matcher.decision import (
     verification_thresholds,
 )
 from matcher.errors import InvalidInput, NotFound
-from matcher.fusion import FusedScore, PositionScore, calibrate_positions, fuse
+from matcher.fused_scores import FusedScores, FusionMember
+from matcher.fusion import FusedScore, PositionScore, calibrate_positions
+from matcher.fusion_model import FusionModel
 from matcher.gallery import Comparison, Probe, SubjectComparisons
 from matcher.shards.backend import ShardBackend
 
@@ -100,14 +102,20 @@ class SearchEngine:
         backend: the shards.
         calibrations: an artefact for every algorithm in use.
         decision: rates that the deployment asks for.
+        fusion: how positions hang together; None for the shipped model.
     """
 
     def __init__(
-        self, backend: ShardBackend, calibrations: Calibrations, decision: DecisionParameters | None = None
+        self,
+        backend: ShardBackend,
+        calibrations: Calibrations,
+        decision: DecisionParameters | None = None,
+        fusion: FusionModel | None = None,
     ) -> None:
         self._backend = backend
         self._calibrations = calibrations
         self._decision = decision or DecisionParameters()
+        self._fused = FusedScores(calibrations, fusion or FusionModel.load())
 
     def identify(self, request: SearchRequest) -> SearchResult:
         """One person against the galleries (1:N).
@@ -175,15 +183,20 @@ class SearchEngine:
             )
             for algorithm, comparisons in by_algorithm.items()
         }
-        candidates = []
-        for subject in found:
-            if not subject.comparisons:
-                continue
-            evidence = tuple(Evidence(c, next(scores[c.algorithm])) for c in subject.comparisons)
-            fused = fuse([e.score for e in evidence])
-            verdict = thresholds.verdict(fused.score, fused.trusted_score)
-            candidates.append(Candidate(subject.subject_id, fused, verdict, evidence))
-        return candidates
+        compared = [subject for subject in found if subject.comparisons]
+        evidence = [tuple(Evidence(c, next(scores[c.algorithm])) for c in s.comparisons) for s in compared]
+        fused = self._fused.fuse([[_member(e) for e in each] for each in evidence])
+        return [
+            Candidate(subject.subject_id, score, thresholds.verdict(score.score, score.trusted_score), each)
+            for subject, score, each in zip(compared, fused, evidence, strict=True)
+        ]
+
+
+def _member(evidence: Evidence) -> FusionMember:
+    """The position is the known one where either is; ``may_match`` keeps apart what differs."""
+    comparison = evidence.comparison
+    known = comparison.reference_position if comparison.probe_position.is_unknown else comparison.probe_position
+    return FusionMember(known, comparison.algorithm, evidence.score)
 
 
 def _check_probes(probes: Sequence[Probe]) -> None:

@@ -24,14 +24,17 @@ LAYERS = {
     "iris": 1,
     "calibration": 1,
     "decision": 1,
-    "fusion": 2,
-    "fused_tail": 2,
+    "fusion_model": 2,
+    "fusion": 3,
+    "fusion_fit": 4,
+    "fused_tail": 4,
+    "fused_scores": 5,
     "comparators": 2,
     "gallery": 3,
     "shards": 4,
-    "search": 5,
-    "records": 5,
-    "service": 6,
+    "search": 6,
+    "records": 6,
+    "service": 7,
 }
 """Packages and modules of ``matcher``: each may import what stands lower. What is not listed is the ground: 0."""
 

@@ -38,6 +38,7 @@ from enrollment.settings import Settings, load_settings
 from matcher.calibration import Calibrations
 from matcher.changes import EncounterEnrolled, Reference
 from matcher.errors import InvalidInput
+from matcher.fusion_model import FusionModel
 from matcher.gallery import Probe
 from matcher.positions import Modality
 from matcher.search import MAX_CANDIDATES, SearchEngine, SearchRequest
@@ -150,7 +151,9 @@ def evaluate_identify(
         failures[name] = {**enrolment_failures(samples, outcomes, p), **unusable_rows(side)}
     same = {m.sha256 for m in made["gallery"]} & {m.sha256 for m in made["probes"]}
 
-    engine, references = _engine(encounters["gallery"], Calibrations.load(chosen.calibrations))
+    engine, references = _engine(
+        encounters["gallery"], Calibrations.load(chosen.calibrations), FusionModel.load(chosen.calibrations)
+    )
     began = time.perf_counter()
     searches = _search_all(engine, encounters, progress)
     search_seconds = time.perf_counter() - began
@@ -201,7 +204,7 @@ def _encounters(samples: Sequence[EvaluationSample], made: Sequence[MadeTemplate
     ]
 
 
-def _engine(gallery: Sequence[Encounter], calibrations: Calibrations) -> tuple[SearchEngine, int]:
+def _engine(gallery: Sequence[Encounter], calibrations: Calibrations, fusion: FusionModel) -> tuple[SearchEngine, int]:
     """The server's search over the gallery, and how many references it holds."""
     shards = LocalShards()
     changes = []
@@ -216,7 +219,7 @@ def _engine(gallery: Sequence[Encounter], calibrations: Calibrations) -> tuple[S
             "nobody of the gallery could be enrolled; look at 'ambis evaluate verify'", reason="NO_SAMPLES"
         )
     shards.apply(changes, len(gallery))
-    return SearchEngine(shards, calibrations), references
+    return SearchEngine(shards, calibrations, fusion=fusion), references
 
 
 def _search_all(engine: SearchEngine, encounters: dict[str, list[Encounter]], progress: ProgressCallback) -> Searches:

@@ -23,6 +23,7 @@ from ambis.v1 import (
 from matcher.calibration import Calibrations
 from matcher.decision import DecisionParameters
 from matcher.errors import PreconditionFailed
+from matcher.fusion_model import FusionModel
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore, utc_now
 from matcher.search import SearchEngine
@@ -89,6 +90,7 @@ class AmbisServer:
         calibrations: artefacts.
         decision: rates that verdicts stand for.
         options: see the class.
+        fusion: how positions hang together; None for the shipped model.
 
     Raises:
         PreconditionFailed: the port is taken, or the data folder in use.
@@ -102,6 +104,7 @@ class AmbisServer:
         calibrations: Calibrations,
         decision: DecisionParameters,
         options: ServerOptions,
+        fusion: FusionModel | None = None,
     ) -> None:
         self._store = RecordStore(folder, keep_samples=options.keep_samples)
         self._backend = LocalShards(options.shards)
@@ -109,7 +112,7 @@ class AmbisServer:
         self._committer = Committer(self._store, self._backend, on_fault=self._report_fault)
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
-        engine = SearchEngine(self._backend, calibrations, decision)
+        engine = SearchEngine(self._backend, calibrations, decision, fusion)
         resolver = SampleResolver(
             extractor, calibrations, max_samples=options.max_samples, workers=options.extraction_workers
         )

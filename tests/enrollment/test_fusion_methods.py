@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from enrollment.fusion_methods import (
     METHODS,
     best_single,
-    fit_model,
+    fit_evidence,
     fit_positions,
     gar_at_far,
     kernel_density,
@@ -129,7 +129,7 @@ def test_densities_of_known_distributions() -> None:
 def test_correlation_is_seen_where_there_is_some() -> None:
     genuine, impostor = people(7)
     fitted = fit_positions(genuine, impostor, POSITIONS)
-    model = fit_model(to_llrs(fitted, genuine), to_llrs(fitted, impostor), POSITIONS)
+    model = fit_evidence(to_llrs(fitted, genuine), to_llrs(fitted, impostor), POSITIONS)
     assert model.faces > 0.1
     assert model.other_hand > 0.1
     assert model.eyes == 0.0

@@ -1,75 +1,151 @@
-"""The fused tail against exact answers, plain simulation, and strangers not used."""
+"""The fused tail against exact laws, plain simulation, and finer integration."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import special, stats
 
-from matcher.calibration import LN10_10
-from matcher.errors import InvalidInput
-from matcher.fused_tail import normal_correlation, simulate_tail
-from matcher.positions import Modality
+from matcher.calibration import LN10_10, Calibration
+from matcher.fused_tail import FusedTail, Ratio, TailParameters, strangers_tail
+from matcher.fusion import censored_llr, fuse_llrs
+from matcher.fusion_model import Correlations
+from matcher.positions import Modality, Position
 from tests.matcher.people import line
 
-LINE = line(Modality.FACE, "face-x", 0.0, 10.0, 40.0)
+FACE = line(Modality.FACE, "face-x", 0.0, 10.0, 40.0)
+FINGER = line(Modality.FINGER, "finger-x", 0.0, 10.0, 25.0)
+EVIDENCE = Correlations(same_hand=0.3, other_hand=0.1, eyes=0.2, faces=0.5)
+STRANGERS = Correlations(same_hand=0.45, other_hand=0.25, eyes=0.15, faces=0.6, modalities=0.1)
+ALL = tuple(p for p in Position if not p.is_unknown)
+
+EXACT = Ratio(np.array([0.0, 1000.0]), np.array([0.0, 1000.0]) * LN10_10)
+"""Ratios of exactly the score: strangers' are exponential, and the sum of k of them has the law Gamma(k)."""
 
 
-def total(llrs: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(llrs.sum(axis=1), np.float64)
+def simulated(
+    positions: tuple[Position, ...], llr: list[NDArray[np.float64]], evidence: Correlations
+) -> NDArray[np.float64]:
+    return fuse_llrs(np.stack(llr, axis=1), positions, evidence)
 
 
-def test_one_position_gives_its_own_score_back() -> None:
-    tail = simulate_tail([LINE], total, np.eye(1))
-    for score in (5.0, 20.0, 40.0, 55.0):
-        assert tail.to_score(LINE.to_llr([score]))[0] == pytest.approx(score, abs=0.4)
+def strangers(positions: tuple[Position, ...], related: Correlations, count: int) -> NDArray[np.float64]:
+    """Scores of ``count`` strangers at each position, drawn one by one from the copula."""
+    matrix = [
+        [1.0 if a == b else related.between(p, q) for b, q in enumerate(positions)] for a, p in enumerate(positions)
+    ]
+    drawn = np.random.default_rng(5).multivariate_normal(np.zeros(len(positions)), matrix, count)
+    return np.asarray(-special.log_ndtr(-drawn) / LN10_10, np.float64)
 
 
-def test_two_independent_positions_follow_the_gamma_law() -> None:
-    # Ratios of exactly the score: -ln FMR of strangers is exponential, the sum of two Gamma(2): (1 + s) exp(-s).
-    tail = simulate_tail([LINE, LINE], lambda x: total(np.stack([(a - a0) / slope for a in x.T], axis=1)), np.eye(2))
-    for s in (3.0, 6.0, 10.0):
-        exact = -10 * math.log10((1 + s) * math.exp(-s))
-        assert tail.to_score(np.array([s]))[0] == pytest.approx(exact, abs=0.4)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_independent_positions_follow_the_gamma_law(count: int) -> None:
+    places = (Position.FACE, Position.IRIS_LEFT, Position.LEFT_INDEX, Position.RIGHT_INDEX)[:count]
+    tail = strangers_tail(places, [EXACT] * count, Correlations(), Correlations())
+    for s in (3.0, 6.0, 10.0, 20.0, 28.0):
+        exact = -10 * float(stats.gamma.logsf(s, count)) / math.log(10)
+        # On the cautious side by at most a step and a half of 0.05 nats.
+        assert exact - 0.35 < tail.to_score(np.array([s]))[0] <= exact + 0.01
 
 
-slope = (60.0 * LN10_10 - 1.0 + 3.0) / 60.0 / LN10_10
-a0 = -3.0
+@pytest.mark.parametrize(
+    "places",
+    [
+        (Position.RIGHT_INDEX, Position.LEFT_INDEX),
+        (Position.RIGHT_INDEX, Position.RIGHT_THUMB, Position.LEFT_INDEX, Position.FACE),
+        (Position.IRIS_LEFT, Position.IRIS_RIGHT, Position.FACE),
+        (Position.FINGER_UNKNOWN, Position.LEFT_INDEX, Position.RIGHT_INDEX),
+    ],
+)
+@pytest.mark.parametrize("censored", [False, True])
+def test_correlated_strangers_against_plain_simulation(places: tuple[Position, ...], censored: bool) -> None:
+    fitted = [FINGER if p.modality is Modality.FINGER else FACE for p in places]
+    made = {id(c): Ratio.censored(c) if censored else Ratio.of(c) for c in (FINGER, FACE)}
+    tail = strangers_tail(places, [made[id(c)] for c in fitted], EVIDENCE, STRANGERS)
+    scores = strangers(places, STRANGERS, 400_000)
 
+    def ratio(calibration: Calibration, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        plain = calibration.to_llr(score)
+        return np.where(censored & (score >= calibration.trusted_to), censored_llr(calibration), plain)
 
-def test_correlated_strangers_against_plain_simulation() -> None:
-    related = np.array([[1.0, 0.5], [0.5, 1.0]])
-    tail = simulate_tail([LINE, LINE], total, related)
-    rng = np.random.default_rng(5)
-    drawn = rng.multivariate_normal([0, 0], related, 400_000)
-    share = np.array([0.5 * math.erfc(z / math.sqrt(2)) for z in drawn.ravel()]).reshape(drawn.shape)
-    fused = total(LINE.to_llr(-10 * np.log10(share)))
+    fused = simulated(places, [ratio(c, scores[:, k]) for k, c in enumerate(fitted)], EVIDENCE)
+    reached = tail.to_score(fused)
     for asked in (10.0, 20.0, 30.0):
-        passed = float((tail.to_score(fused) >= asked).mean())
-        assert -10 * math.log10(passed) == pytest.approx(asked, abs=0.5)
-    # Taken as independent, they would be promised too low a rate.
-    apart = simulate_tail([LINE, LINE], total, np.eye(2))
+        # The lowest score asked or above that strangers can have: a censored ratio leaves gaps.
+        promised = float(reached[reached >= asked].min()) if (reached >= asked).any() else asked
+        expected = len(fused) * 10 ** (-promised / 10)
+        passed = int((reached >= asked).sum())
+        assert 0.8 * expected - 3 * math.sqrt(expected) <= passed <= 1.06 * expected + 3 * math.sqrt(expected)
+
+
+def test_taken_as_independent_they_would_be_promised_too_low_a_rate() -> None:
+    places = (Position.RIGHT_INDEX, Position.RIGHT_THUMB)
+    fused = simulated(places, list(FINGER.to_llr(strangers(places, STRANGERS, 400_000)).T), EVIDENCE)
+    apart = strangers_tail(places, [Ratio.of(FINGER)] * 2, EVIDENCE, Correlations())
     assert float((apart.to_score(fused) >= 30.0).mean()) > 2e-3
 
 
-def test_score_rises_and_beyond_the_simulation_only_by_walds_bound() -> None:
-    tail = simulate_tail([LINE, LINE], total, np.eye(2))
-    values = np.linspace(-10, 60, 500)
-    scores = tail.to_score(values)
+def test_what_lies_beyond_trust_is_worth_what_reaching_it_is_worth() -> None:
+    places = (Position.RIGHT_INDEX, Position.LEFT_INDEX)
+    tail = strangers_tail(places, [Ratio.censored(FINGER)] * 2, Correlations(), Correlations())
+    top = tail.to_score(np.array([2 * censored_llr(FINGER)]))[0]
+    assert top == pytest.approx(50.0, abs=0.3)  # both reach 25, independently
+    assert tail.to_score(np.array([1000.0]))[0] <= 50.1 or tail.llr[-1] > 2 * censored_llr(FINGER)
+    one = strangers_tail(places[:1], [Ratio.censored(FINGER)], Correlations(), Correlations())
+    assert one.to_score(np.array([censored_llr(FINGER)]))[0] <= FINGER.trusted_to
+
+
+def test_thirteen_positions_stay_finite_and_ascend() -> None:
+    made = {m: Ratio.of(c) for m, c in ((Modality.FINGER, FINGER), (Modality.FACE, FACE), (Modality.IRIS, FACE))}
+    tail = strangers_tail(ALL, [made[p.modality] for p in ALL], EVIDENCE, STRANGERS)
+    assert len(ALL) == 13
+    assert (np.diff(tail.llr) > 0).all()
+    assert (np.diff(tail.score) >= 0).all()
+    assert np.isfinite(tail.score).all()
+    assert tail.score[-1] > 120.0
+
+
+@given(st.lists(st.floats(-100, 500), min_size=2, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_scores_never_fall_with_the_ratio(values: list[float]) -> None:
+    ordered = np.sort(values)
+    scores = TWO.to_score(ordered)
     assert (np.diff(scores) >= 0).all()
-    assert scores[-1] == pytest.approx(60 / LN10_10)
+    assert (scores >= 0).all()
 
 
-def test_correlation_is_recovered_with_ties_and_missing() -> None:
-    rng = np.random.default_rng(2)
-    drawn = rng.multivariate_normal([0, 0], [[1, 0.4], [0.4, 1]], 20_000)
-    whole = np.floor(np.exp(drawn) * 8)
-    whole[::7, 0] = np.nan
-    assert normal_correlation(whole)[0, 1] == pytest.approx(0.4, abs=0.03)
+TWO: FusedTail = strangers_tail(
+    (Position.FACE, Position.LEFT_INDEX), [Ratio.of(FACE), Ratio.of(FINGER)], EVIDENCE, STRANGERS
+)
 
 
-def test_no_correlation_matrix_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="positive definite"):
-        simulate_tail([LINE, LINE], total, np.array([[1.0, 2.0], [2.0, 1.0]]))
+def test_finer_integration_moves_no_score_by_more_than_a_step() -> None:
+    places = (Position.RIGHT_INDEX, Position.RIGHT_THUMB, Position.LEFT_INDEX, Position.FACE)
+    made = [Ratio.of(FINGER)] * 3 + [Ratio.of(FACE)]
+    coarse = strangers_tail(places, made, EVIDENCE, STRANGERS)
+    parameters = TailParameters()
+    fine = strangers_tail(
+        places,
+        made,
+        EVIDENCE,
+        STRANGERS,
+        dataclasses.replace(parameters, step=parameters.step / 2, values=2 * parameters.values, node=0.0625),
+    )
+    at = np.linspace(-5, 40, 200)
+    assert np.abs(coarse.to_score(at) - fine.to_score(at)).max() < 0.25
+
+
+def test_other_tilts_give_the_same_rates() -> None:
+    places = (Position.RIGHT_INDEX, Position.RIGHT_THUMB, Position.FACE)
+    made = [Ratio.of(FINGER)] * 2 + [Ratio.of(FACE)]
+    few = strangers_tail(places, made, EVIDENCE, STRANGERS)
+    many = dataclasses.replace(TailParameters(), tilts=tuple(np.arange(0, 0.8, 0.1).tolist()))
+    at = np.linspace(-5, 35, 200)
+    other = strangers_tail(places, made, EVIDENCE, STRANGERS, many)
+    assert np.abs(few.to_score(at) - other.to_score(at)).max() < 0.3

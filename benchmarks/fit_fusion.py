@@ -1,0 +1,136 @@
+"""Fits the shipped fusion model from real people: how the positions of one person hang together.
+
+    python -m benchmarks.fit_fusion            writes matcher/calibrations/fusion_model.json
+    python -m benchmarks.fit_fusion --print    only shows it
+
+Fingers of two hands, two face matchers, and fingers with faces: NIST BSSR1 set 1, 517 people. The two eyes: MMU2, both
+eyes of one person, compared by this project's own comparator. Fingers of one hand: no set of real people that may be
+used shows them, so among strangers they are taken as correlated as much as the upper limit of those of two hands; the
+file says so. What a score may be trusted for is taken from upper 90 % limits, by bootstrap over subjects.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.real_data import ROOT, real_samples, shared_folder, templates
+from enrollment.evaluate_fuse import load_scores
+from enrollment.fusion_methods import fit_positions, to_llrs
+from matcher.calibration import Calibrations
+from matcher.comparators import index_for
+from matcher.fusion_fit import StrangerCorrelation, fit_correlation, stranger_correlation
+from matcher.fusion_model import Correlations, FusionModel
+from matcher.positions import Modality, Position
+from matcher.templates import Template
+
+DATE = "2026-11-22"
+
+
+def bssr1() -> tuple[dict[str, float], dict[str, StrangerCorrelation], int]:
+    """Evidence and strangers' correlations of hands, faces and modalities, and the number of people."""
+    path = shared_folder() / "data" / "scores" / "bssr1_set1" / "scores.npz"
+    scores, positions, _ = load_scores(path)
+    people = scores.shape[1]
+    mate = np.eye(people, dtype=bool)
+    table = np.moveaxis(scores, 0, -1)
+    genuine, impostor = table[mate], table[~mate]
+    subjects = np.stack(np.nonzero(~mate), axis=1).astype(np.int64)
+    fitted = fit_positions(genuine, impostor, positions)
+    ratios = to_llrs(fitted, genuine), to_llrs(fitted, impostor)
+    fingers = [k for k, p in enumerate(positions) if p.modality is Modality.FINGER]
+    faces = [k for k, p in enumerate(positions) if p.modality is Modality.FACE]
+    evidence = {
+        "other_hand": fit_correlation(ratios[0][:, fingers], ratios[1][:, fingers]),
+        "faces": fit_correlation(ratios[0][:, faces], ratios[1][:, faces]),
+    }
+    across = [stranger_correlation(impostor[:, [f, g]], subjects) for f in faces for g in fingers]
+    strangers = {
+        "other_hand": stranger_correlation(impostor[:, fingers], subjects),
+        "faces": stranger_correlation(impostor[:, faces], subjects),
+        "modalities": StrangerCorrelation(
+            float(np.mean([c.estimate for c in across])), float(np.mean([c.upper for c in across]))
+        ),
+    }
+    return evidence, strangers, people
+
+
+def eyes() -> tuple[float, StrangerCorrelation, int, int]:
+    """Evidence and strangers' correlation of the two eyes, the number of people, and of strangers' comparisons."""
+    both = {Position.IRIS_LEFT, Position.IRIS_RIGHT}
+    samples = [s for s in real_samples(Modality.IRIS) if s.position in both]
+    made = templates(samples)
+    found: dict[tuple[str, str], dict[Position, Template]] = {}
+    for sample, template in zip(samples, made, strict=True):
+        if not isinstance(template, str):
+            found.setdefault((sample.subject_id, sample.encounter), {})[sample.position] = template
+    whole = {key: sides for key, sides in found.items() if sides.keys() == both}
+    people = np.unique([subject for subject, _ in whole], return_inverse=True)[1].astype(np.int64)
+    table = np.stack([_scores([sides[side] for sides in whole.values()]) for side in sorted(both)], axis=1)
+    first, second = np.triu_indices(len(whole), 1)
+    usable = ~np.isnan(table).any(axis=1)
+    same = people[first] == people[second]
+    calibration = Calibrations.load()[next(iter(whole.values()))[Position.IRIS_LEFT].algorithm]
+    ratios = calibration.to_llr(calibration.to_score(table))
+    evidence = fit_correlation(ratios[usable & same], ratios[usable & ~same])
+    apart = usable & ~same
+    pairs = np.stack([people[first], people[second]], axis=1)
+    return evidence, stranger_correlation(table[apart], pairs[apart]), int(people.max()) + 1, int(apart.sum())
+
+
+def _scores(made: list[Template]) -> NDArray[np.float64]:
+    """Raw scores of every pair, the earlier one first, in the order of ``np.triu_indices``."""
+    index = index_for(made[0].modality, made[0].algorithm)
+    index.apply([], [(i, 1, t) for i, t in enumerate(made)])
+    rows = [
+        index.compare(index.comparator.prepare(made[i]), np.arange(i + 1, len(made), dtype=np.int64))
+        for i in range(len(made) - 1)
+    ]
+    return np.concatenate(rows).astype(np.float64)
+
+
+def fit() -> FusionModel:
+    """The model, with what each value was fitted on."""
+    evidence, strangers, people = bssr1()
+    eye_evidence, eye_strangers, eye_people, eye_pairs = eyes()
+    strangers = strangers | {"eyes": eye_strangers}
+    about: dict[str, Any] = {
+        "data": {
+            "other_hand, faces, modalities": f"NIST BSSR1 set 1: {people} people, left and right index fingers, "
+            "two face matchers; none of the matchers is this project's",
+            "eyes": f"MMU2: {eye_people} people, {eye_pairs} comparisons of both eyes of strangers",
+            "same_hand": "no data: as other_hand; among strangers its upper limit",
+        },
+        "strangers_limit": "upper 90 % by bootstrap over subjects",
+        "date": DATE,
+        "made_by": "benchmarks/fit_fusion.py",
+    }
+    hand = evidence["other_hand"]
+    found = {name: round(c.estimate, 3) for name, c in strangers.items()}
+    upper = {name: round(c.upper, 3) for name, c in strangers.items()}
+    return FusionModel(
+        Correlations(same_hand=hand, other_hand=hand, eyes=eye_evidence, faces=evidence["faces"]),
+        Correlations(same_hand=upper["other_hand"], **found),
+        Correlations(same_hand=upper["other_hand"], **upper),
+        about,
+    )
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--print", action="store_true", dest="only_print", help="show it, write nothing")
+    arguments = parser.parse_args()
+    text = fit().to_json()
+    print(text)
+    if not arguments.only_print:
+        path: Path = ROOT / "matcher" / "calibrations" / "fusion_model.json"
+        path.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
