@@ -26,6 +26,7 @@ LAYERS = {
     "decision": 1,
     "fusion": 2,
     "fused_tail": 2,
+    "explanation": 3,
     "comparators": 2,
     "gallery": 3,
     "shards": 4,
