@@ -202,7 +202,9 @@ def identify(
     ppi: Ppi = None,
     gallery: Annotated[list[str] | None, typer.Option(help="Search only this gallery; may be repeated.")] = None,
     candidates: Annotated[int, typer.Option(min=1, max=1000, help="Candidates at most.")] = 10,
-    fpir: Annotated[float | None, typer.Option(help="False positive identification rate of a HIT.")] = None,
+    fpir: Annotated[
+        float | None, typer.Option(help="False positive identification rate of a HIT; the server's prior limits it.")
+    ] = None,
     min_lsn: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Search only when this change is seen.")] = 0,
     accept_partial: Partial = False,
     server: Server = None,

@@ -37,7 +37,7 @@ def start_server(settings: Settings) -> AmbisServer:
         settings.data,
         load_extractors(settings),
         Calibrations.load(settings.calibrations),
-        DecisionParameters(settings.target_fpir, settings.review_fpir, settings.target_fmr, settings.review_fmr),
+        decision_parameters(settings),
         ServerOptions(
             host=settings.host,
             port=settings.port,
@@ -71,6 +71,27 @@ def load_extractors(settings: Settings) -> Extractors:
             log.warning("no faces: %s", unavailable.message)
             missing[Modality.FACE] = unavailable.message
     return Extractors(extractors, missing)
+
+
+def decision_parameters(settings: Settings) -> DecisionParameters:
+    """The rates that the settings ask for; logs a warning where the prior limits them."""
+    decision = DecisionParameters(
+        target_fpir=settings.target_fpir,
+        review_fpir=settings.review_fpir,
+        target_fmr=settings.target_fmr,
+        review_fmr=settings.review_fmr,
+        prior=settings.prior,
+        hit_confidence=settings.hit_confidence,
+    )
+    if decision.target_fpir > decision.fpir_limit:
+        log.warning(
+            "target_fpir is %g, but with prior %g and hit_confidence %g a HIT is decided at %.3g",
+            decision.target_fpir,
+            decision.prior,
+            decision.hit_confidence,
+            decision.fpir_limit,
+        )
+    return decision
 
 
 def _tls(settings: Settings) -> Tls | None:

@@ -42,6 +42,13 @@ class Settings(BaseSettings):
     )
     target_fpir: float = Field(0.01, ge=1e-6, le=0.5, description="false positive identification rate of a HIT")
     review_fpir: float = Field(0.1, ge=1e-6, le=0.5, description="the same of a REVIEW")
+    prior: float = Field(0.5, ge=1e-6, le=1 - 1e-6, description="share of the people searched who are on record")
+    hit_confidence: float = Field(
+        0.99,
+        ge=0.5,
+        le=1 - 1e-6,
+        description="least share of HITs that are right; with prior it limits target_fpir",
+    )
     target_fmr: float = Field(1e-3, ge=1e-9, le=0.5, description="false match rate of a HIT in verification")
     review_fmr: float = Field(1e-2, ge=1e-9, le=0.5, description="the same of a REVIEW")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +18,8 @@ _STYLES = {
     Verdict.REVIEW: "bold black on yellow",
     Verdict.NO_HIT: "bold white on green",
 }
+
+_SCALE = "scores are -10 log10 of the false match rate: 10 more is ten times rarer"
 
 
 def verdict_label(number: int) -> str:
@@ -37,12 +39,13 @@ def verdict_text(number: int) -> Text:
 
 def identification(result: identification_service_pb2.IdentifyResult) -> RenderableType:
     """The verdict, why, and the candidates."""
+    searched = f"{result.gallery_size:,} {'person' if result.gallery_size == 1 else 'people'} searched"
+    gap = f"{_gap(result.score_gap)}\n" if result.HasField("score_gap") else ""
     return _answer(
         result.verdict,
         result.explanation,
         result.candidates,
-        f"{result.gallery_size:,} people searched; HIT from {result.hit_threshold:.1f}, REVIEW from "
-        f"{result.review_threshold:.1f} (scores are -10 log10 of the false match rate)",
+        f"{searched}; {_needed(result.hit_threshold, result.review_threshold)}\n{gap}{_SCALE}",
         result.samples,
     )
 
@@ -53,10 +56,17 @@ def verification(response: identification_service_pb2.VerifyResponse) -> Rendera
         response.verdict,
         response.explanation,
         [response.candidate],
-        f"HIT from {response.hit_threshold:.1f}, REVIEW from {response.review_threshold:.1f} "
-        "(scores are -10 log10 of the false match rate)",
+        f"{_needed(response.hit_threshold, response.review_threshold)}\n{_SCALE}",
         response.samples,
     )
+
+
+def _gap(gap: float) -> str:
+    return f"first ahead of the next by {gap:.1f}" if gap >= 0 else f"another one scores {-gap:.1f} more than the first"
+
+
+def _needed(hit: float, review: float) -> str:
+    return f"HIT from {hit:.1f}, REVIEW from {review:.1f}"
 
 
 def _answer(
@@ -66,17 +76,19 @@ def _answer(
     caption: str,
     samples: Iterable[common_pb2.SampleReport],
 ) -> RenderableType:
-    grid = Table.grid(padding=(0, 0, 1, 0))
     headline = Table.grid(padding=(0, 2))
     headline.add_row(verdict_text(verdict), Text(explanation))
-    grid.add_row(headline)
     listed = list(candidates)
-    if listed:
-        grid.add_row(candidate_table(listed))
-    grid.add_row(Text(caption, "dim"))
-    for line in sample_lines(samples):
-        grid.add_row(line)
-    return Panel(grid, expand=False)
+    table = [candidate_table(listed)] if listed else []
+    captured = sample_lines(samples)
+    samples_text = [Text("\n").join(captured)] if captured else []
+    return Panel(_apart(headline, *table, Text(caption, "dim"), *samples_text), expand=False)
+
+
+def _apart(*parts: RenderableType) -> Group:
+    """One below the other, an empty line between."""
+    lines = [line for part in parts for line in ("", part)]
+    return Group(*lines[1:])
 
 
 def candidate_table(candidates: Iterable[identification_service_pb2.Candidate]) -> Table:
@@ -149,14 +161,11 @@ def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
 
 def status(report: status_service_pb2.GetStatusResponse) -> RenderableType:
     """What the server is and holds."""
-    grid = Table.grid(padding=(0, 0, 1, 0))
     behind = report.lsn - report.searchable_lsn
     current = "searches see every change" if behind <= 0 else f"searches are {behind} changes behind"
-    grid.add_row(
-        Text(
-            f"AMBIS {report.version}: {report.subjects:,} subjects, {report.encounters:,} encounters; change "
-            f"{report.lsn:,}, {current}"
-        )
+    headline = Text(
+        f"AMBIS {report.version}: {report.subjects:,} subjects, {report.encounters:,} encounters; change "
+        f"{report.lsn:,}, {current}"
     )
     modalities = Table(show_edge=False, pad_edge=False)
     for name in ("Modality", "References", "Images", "Algorithm", "Trusted to"):
@@ -169,15 +178,14 @@ def status(report: status_service_pb2.GetStatusResponse) -> RenderableType:
             m.algorithm,
             f"{m.calibration_trusted_to:.1f}" if m.calibration_trusted_to else "-",
         )
-    grid.add_row(modalities)
-    if report.galleries:
-        galleries = Table(show_edge=False, pad_edge=False)
-        for name in ("Gallery", "Subjects", "Encounters"):
-            galleries.add_column(name, overflow="fold")
-        for g in report.galleries:
-            galleries.add_row(g.gallery, f"{g.subjects:,}", f"{g.encounters:,}")
-        grid.add_row(galleries)
-    return grid
+    if not report.galleries:
+        return _apart(headline, modalities)
+    galleries = Table(show_edge=False, pad_edge=False)
+    for name in ("Gallery", "Subjects", "Encounters"):
+        galleries.add_column(name, overflow="fold")
+    for g in report.galleries:
+        galleries.add_row(g.gallery, f"{g.subjects:,}", f"{g.encounters:,}")
+    return _apart(headline, modalities, galleries)
 
 
 def show(renderable: RenderableType, console: Console | None = None) -> None:

@@ -21,6 +21,7 @@ from matcher.decision import (
     verification_thresholds,
 )
 from matcher.errors import InvalidInput, NotFound
+from matcher.explanation import explain_identification, explain_verification, score_gap
 from matcher.fused_scores import FusedScores, FusionMember
 from matcher.fusion import FusedScore, PositionScore, calibrate_positions
 from matcher.fusion_model import FusionModel
@@ -56,8 +57,11 @@ class SearchResult:
     Attributes:
         thresholds: scores asked for.
         gallery_size: subjects searched.
-        target_fpir: that the HIT threshold stands for (identification only, else 0).
+        target_fpir: that the HIT threshold stands for (identification only, else 0); below the one asked for where the
+            prior demands it.
         lsn: the search saw every change up to here.
+        score_gap: score of the first candidate less the highest of all others that were compared, listed or not; None
+            where there are no others.
     """
 
     verdict: Verdict
@@ -67,6 +71,7 @@ class SearchResult:
     gallery_size: int
     target_fpir: float
     lsn: int
+    score_gap: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,18 +130,18 @@ class SearchEngine:
             InvalidInput: rates or counts out of range.
         """
         self._require_calibration(request.probes)
-        fpir = self._decision.target_fpir if request.target_fpir is None else request.target_fpir
         lsn = self._backend.applied_lsn
         size = self._backend.subjects(request.galleries)
-        thresholds = identification_thresholds(size, self._decision, fpir)
+        thresholds = identification_thresholds(size, self._decision, request.target_fpir)
         found = self._backend.search(request.probes, request.galleries)
         scored = self._score(found, thresholds)
         # By verdict first: where trust differs, a HIT stands above a higher score that is only a REVIEW.
         scored.sort(key=lambda c: (c.verdict, -c.fused.score, -c.fused.llr, c.subject_id))
         candidates = tuple(c for c in scored if c.fused.score >= request.score_threshold)[: request.max_candidates]
         verdict = min((c.verdict for c in scored[:MAX_CANDIDATES]), default=Verdict.NO_HIT)
-        explanation = _explain_identification(verdict, scored, thresholds, size)
-        return SearchResult(verdict, explanation, candidates, thresholds, size, fpir, lsn)
+        explanation = explain_identification(verdict, scored, thresholds, size, self._decision)
+        gap = score_gap(scored)
+        return SearchResult(verdict, explanation, candidates, thresholds, size, thresholds.rate, lsn, gap)
 
     def verify(self, probes: Sequence[Probe], subject_id: str, target_fmr: float | None = None) -> SearchResult:
         """One person against one subject on record (1:1).
@@ -160,7 +165,7 @@ class SearchEngine:
                 field="samples",
             )
         candidate = scored[0]
-        explanation = _explain_verification(candidate, thresholds)
+        explanation = explain_verification(candidate, thresholds)
         return SearchResult(candidate.verdict, explanation, (candidate,), thresholds, 1, 0.0, lsn)
 
     def _require_calibration(self, probes: Sequence[Probe]) -> None:
@@ -206,48 +211,3 @@ def _check_probes(probes: Sequence[Probe]) -> None:
             reason="SAMPLES_MISSING" if not probes else "TOO_MANY_SAMPLES",
             field="samples",
         )
-
-
-def _explain_identification(verdict: Verdict, scored: Sequence[Candidate], thresholds: Thresholds, size: int) -> str:
-    people = f"{size:,} {'person' if size == 1 else 'people'}"
-    if not scored:
-        return f"Nobody among {people} has a sample that could be compared with this probe."
-    best = scored[0]
-    needed = f"{thresholds.hit:.1f} are needed among {people}"
-    if verdict is Verdict.HIT:
-        hits = [c for c in scored if c.verdict is Verdict.HIT]
-        if len(hits) > 1:
-            return (
-                f"{len(hits)} people on record reach the score ({needed}): one person enrolled under several ids, or "
-                "people who look alike; an examiner must compare them."
-            )
-        return f"{hits[0].subject_id} scores {hits[0].fused.score:.1f}; {needed}."
-    if verdict is Verdict.REVIEW and best.fused.score >= thresholds.hit:
-        return (
-            f"{best.subject_id} scores {best.fused.score:.1f} and {needed}, but calibration can vouch for "
-            f"{best.fused.trusted_score:.1f} only; an examiner must decide, or search with more fingers, a face or an "
-            "eye."
-        )
-    if verdict is Verdict.REVIEW:
-        return (
-            f"{best.subject_id} scores {best.fused.score:.1f}; {needed}. An examiner must decide, or search "
-            "with a better sample or more of them."
-        )
-    return (
-        f"Nobody reaches {thresholds.review:.1f}, the score worth a look among {people}; "
-        f"the best is {best.fused.score:.1f}."
-    )
-
-
-def _explain_verification(candidate: Candidate, thresholds: Thresholds) -> str:
-    score = f"The comparison scores {candidate.fused.score:.1f}"
-    if candidate.verdict is Verdict.HIT:
-        return f"{score}; {thresholds.hit:.1f} are needed: the same person."
-    if candidate.verdict is Verdict.REVIEW and candidate.fused.score >= thresholds.hit:
-        return (
-            f"{score} and {thresholds.hit:.1f} are needed, but calibration can vouch for "
-            f"{candidate.fused.trusted_score:.1f} only; an examiner must decide, or compare more samples."
-        )
-    if candidate.verdict is Verdict.REVIEW:
-        return f"{score}; {thresholds.hit:.1f} are needed, from {thresholds.review:.1f} on an examiner must decide."
-    return f"{score}, below {thresholds.review:.1f}: no evidence that this is the same person."

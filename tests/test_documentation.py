@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,22 @@ import typer.main
 
 from enrollment.cli import app
 from enrollment.settings import Settings
-from matcher.calibration import LN10_10, Calibration, Calibrations
-from matcher.decision import DecisionParameters
+from matcher.calibration import Calibration, Calibrations
+from matcher.decision import (
+    FPIR_RANGE,
+    DecisionParameters,
+    Verdict,
+    identification_thresholds,
+    verification_thresholds,
+)
+from matcher.explanation import CLOSE, one_in, percent
 from matcher.face.comparison import COMPACT_ALGORITHM
 from matcher.finger.parameters import FINGER_ALGORITHM
+from matcher.fused_scores import FusedScores, FusionMember
+from matcher.fusion import PositionScore, censored_llr
+from matcher.fusion_model import FusionModel
 from matcher.iris.parameters import ALGORITHM as IRIS_ALGORITHM
-from matcher.positions import Position
+from matcher.positions import Modality, Position
 from matcher.records.entries import NewEncounter, NewSample, SubjectMode
 from matcher.records.store import RecordStore
 from matcher.templates import FaceTemplate
@@ -76,7 +87,8 @@ def ambis_commands(document: Path) -> Iterator[list[str]]:
 
 def test_there_is_a_page_for_each_kind_of_user() -> None:
     linked = {t.split("#")[0] for t in links(ROOT / "README.md")}
-    assert {"docs/field-unit.md", "docs/bureau.md", "docs/operator.md", "CONTRIBUTING.md"} <= linked
+    pages = {"docs/field-unit.md", "docs/bureau.md", "docs/operator.md", "docs/thresholds.md", "CONTRIBUTING.md"}
+    assert pages <= linked
 
 
 @each_document
@@ -138,8 +150,7 @@ def test_settings_table() -> None:
         default = "one a processor core" if field.default_factory else field.default
         shown = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
         rows.append(f"| `{name}` | `AMBIS_{name.upper()}` | {shown} | {field.description} |")
-    table = "\n".join(rows)
-    assert table in (ROOT / "docs/operator.md").read_text(), f"docs/operator.md needs this table:\n{table}"
+    holds("docs/operator.md", *rows)
 
 
 def artefacts() -> dict[str, Calibration]:
@@ -153,23 +164,130 @@ def test_calibration_table() -> None:
         f"| `{a.algorithm}` | {a.about['data']} | {a.about['subjects']:,} | {a.trusted_to:.0f} |"
         for a in artefacts().values()
     ]
-    table = "\n".join(rows)
-    assert table in (ROOT / "docs/models.md").read_text(), f"docs/models.md needs these rows:\n{table}"
+    holds("docs/models.md", *rows)
+
+
+PLACES = {
+    Modality.FINGER: (Position.RIGHT_INDEX, Position.LEFT_INDEX, Position.RIGHT_MIDDLE),
+    Modality.FACE: (Position.FACE,),
+    Modality.IRIS: (Position.IRIS_RIGHT, Position.IRIS_LEFT),
+}
+"""What "2 fingers" are, in this order."""
+
+
+def vouched_for(samples: str) -> float:
+    """The highest trusted score of some samples, such as "2 fingers + face"."""
+    members, used = [], Counter[Modality]()
+    for modality in [m for word in samples.split(" + ") for m in _modalities(word)]:
+        artefact = artefacts()[modality]
+        beyond = PositionScore(200.0, 50.0, artefact.trusted_to, censored_llr(artefact))
+        members.append(FusionMember(PLACES[Modality(modality)][used[Modality(modality)]], artefact.algorithm, beyond))
+        used[Modality(modality)] += 1
+    return FusedScores(Calibrations.load(), FusionModel.load()).fuse([members])[0].trusted_score
 
 
 def test_table_of_what_can_be_a_hit() -> None:
     """People among whom the highest trusted score of some samples still reaches the threshold of a HIT."""
-    one = {modality: a.trusted_to for modality, a in artefacts().items()}
-    added = {modality: a.trusted_llr / LN10_10 for modality, a in artefacts().items()}
     rows = ["| samples | vouched for up to | people |", "|---|---|---|"]
     for samples in ("finger", "face", "iris", "2 fingers", "face + finger", "face + iris", "2 irises", "3 fingers"):
-        parts = [m for word in samples.split(" + ") for m in _modalities(word)]
-        score = one[parts[0]] if len(parts) == 1 else math.fsum(added[m] for m in parts)
+        score = vouched_for(samples)
         people = DecisionParameters().target_fpir * 10 ** (score / 10)
         rounded = int(float(f"{people:.1e}"))
         rows.append(f"| {samples} | {score:.0f} | {rounded:,} |")
-    table = "\n".join(rows)
-    assert table in (ROOT / "docs/operator.md").read_text(), f"docs/operator.md needs this table:\n{table}"
+    holds("docs/operator.md", *rows)
+
+
+def holds(document: str, *lines: str) -> None:
+    """The document has these lines, one below the other."""
+    block = "\n".join(lines)
+    assert block in (ROOT / document).read_text(), f"{document} needs:\n{block}"
+
+
+def says(document: str, sentence: str) -> None:
+    """The document has these words, wherever its lines end."""
+    assert sentence in re.sub(r"\s+", " ", (ROOT / document).read_text()), f"{document} needs: {sentence}"
+
+
+THRESHOLDS = "docs/thresholds.md"
+TWO_MILLION = 2_000_000
+
+
+def test_thresholds_by_number_of_people() -> None:
+    rows = ["| people searched | FMR that 1% asks for | HIT from | REVIEW from |", "|---|---|---|---|"]
+    for people in (10, 1000, 100_000, TWO_MILLION):
+        t = identification_thresholds(people, DecisionParameters())
+        rows.append(f"| {people:,} | {10 ** (-t.hit / 10):.0e} | {t.hit:.1f} | {t.review:.1f} |")
+    holds(THRESHOLDS, *rows)
+
+
+def test_example_of_two_million_people() -> None:
+    t = identification_thresholds(TWO_MILLION, DecisionParameters())
+    finger = artefacts()["finger"].trusted_to
+    assert t.verdict(95.2, finger) is Verdict.REVIEW
+    says(
+        THRESHOLDS, f"The best candidate scores 95.2, more than the {t.hit:.1f} that are needed. The verdict is REVIEW"
+    )
+    says(THRESHOLDS, f"nobody has measured what only {one_in(t.hit)} strangers reach")
+    says(THRESHOLDS, f"it can vouch for {one_in(finger)}, a score of {finger:.1f}")
+    rows = ["| samples | vouched for up to | verdict at best |", "|---|---|---|"]
+    some = ("finger", "face", "iris", "2 fingers", "face + finger", "2 irises", "3 fingers", "2 fingers + face")
+    for samples in some:
+        score = vouched_for(samples)
+        rows.append(f"| {samples} | {score:.1f} | {t.verdict(200.0, score).label} |")
+    holds(THRESHOLDS, *rows)
+    assert t.verdict(200.0, vouched_for("2 fingers + face")) is Verdict.HIT
+    comparisons = 3 * 10 ** (t.hit / 10)
+    people = float(f"{math.sqrt(2 * comparisons):.1e}")
+    says(THRESHOLDS, f"To vouch for {t.hit:.1f} takes {comparisons / 1e6:.0f} million comparisons of different people")
+    says(THRESHOLDS, f"{people:,.0f} people, each compared with all others")
+
+
+def test_thresholds_by_prior() -> None:
+    rows = [
+        "| on record (`prior`) | HIT decided at FPIR | HIT from | right at FPIR 1%, without the limit |",
+        "|---|---|---|---|",
+    ]
+    for prior in (0.5, 0.1, 0.01, 0.001):
+        t = identification_thresholds(TWO_MILLION, DecisionParameters(prior=prior))
+        default = " (default)" if prior == DecisionParameters().prior else ""
+        right = float(f"{prior / (prior + (1 - prior) * 0.01):.3f}")
+        rows.append(f"| {percent(prior)}{default} | {percent(t.rate)} | {t.hit:.1f} | {percent(right)} |")
+    holds(THRESHOLDS, *rows)
+    assert DecisionParameters(prior=0.5, hit_confidence=0.5).fpir_limit >= FPIR_RANGE[1]
+
+
+def test_thresholds_of_reviews() -> None:
+    default = DecisionParameters()
+    rows = [
+        "| `review_fpir` | REVIEW from, among two million | false candidates in 1,000 such searches |",
+        "|---|---|---|",
+    ]
+    for rate in (0.5, 0.1, 0.02):
+        t = identification_thresholds(TWO_MILLION, DecisionParameters(review_fpir=rate))
+        mark = " (default)" if rate == default.review_fpir else ""
+        rows.append(f"| {rate:g}{mark} | {t.review:.1f} | {1000 * rate:.0f} |")
+    holds(THRESHOLDS, *rows)
+    looked_at, hits = 1000 * default.review_fpir, 1000 * default.target_fpir
+    says(THRESHOLDS, f"At most {hits:.0f} of the {looked_at:.0f} are HITs.")
+    says(THRESHOLDS, f"1,000 searches give at most {(looked_at - hits) / 2:.0f} false REVIEWs")
+    says(THRESHOLDS, "the best two are less than 10 apart in 9 searches of 10 and less than 20 apart in 99 of 100")
+    assert CLOSE == 10.0
+
+
+def test_thresholds_of_verification() -> None:
+    t = verification_thresholds(DecisionParameters())
+    says(THRESHOLDS, f"{t.hit:.1f} for one in 1,000, REVIEW from {t.review:.1f}")
+    tenth, hundredth = (percent(float(f"{p / (p + (1 - p) * t.rate):.3f}")) for p in (0.1, 0.01))
+    says(
+        THRESHOLDS,
+        f"one claim in 10 is true {tenth} of the HITs are right, where one in 100 is true still {hundredth}.",
+    )
+
+
+def test_settings_that_thresholds_shows_are_settings() -> None:
+    shown = re.findall(r"^    (\w+) = (\S+)$", (ROOT / THRESHOLDS).read_text(), re.M)
+    assert [name for name, _ in shown] == ["target_fpir", "review_fpir", "prior"]
+    Settings.model_validate(dict(shown))
 
 
 def _modalities(word: str) -> list[str]:

@@ -29,6 +29,7 @@ LAYERS = {
     "fusion_fit": 4,
     "fused_tail": 4,
     "fused_scores": 5,
+    "explanation": 4,
     "comparators": 2,
     "gallery": 3,
     "shards": 4,

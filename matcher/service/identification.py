@@ -114,6 +114,7 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
             target_fpir=result.target_fpir,
             lsn=result.lsn,
             samples=resolved.reports,
+            score_gap=result.score_gap,
         )
 
     def _known_galleries(self, names: Sequence[str]) -> tuple[str, ...]:

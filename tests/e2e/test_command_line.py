@@ -82,6 +82,10 @@ def test_bulk_load_with_a_bad_file(ambis: Ambis, finger: Samples, tmp_path: Path
     found = json.loads(ambis("identify", "--finger", "probe", "--gallery", "bulk", "--json").stdout)
     assert found["candidates"][0]["subject_id"] == "bulk-2"
     assert found["gallery_size"] == "4"
+    assert found["score_gap"] > 10
+    table = ambis("identify", "--finger", "probe", "--gallery", "bulk", "--candidates", 1)
+    assert f"first ahead of the next by {found['score_gap']:.1f}" in table.stdout
+    assert max(map(len, table.stdout.splitlines())) <= 80
 
 
 def test_status(ambis: Ambis) -> None:

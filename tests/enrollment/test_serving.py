@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import ipaddress
 from pathlib import Path
@@ -13,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from enrollment.client import AmbisClient, CallFailed, ClientOptions, read_options
-from enrollment.serving import load_extractors, start_server
+from enrollment.serving import decision_parameters, load_extractors, start_server
 from enrollment.settings import Settings, load_settings
+from matcher.decision import DecisionParameters
 from matcher.errors import AmbisError
 from matcher.positions import Modality
 
@@ -50,6 +52,27 @@ def test_a_pack_needs_its_licence_and_no_pack_is_a_reason() -> None:
     assert status[Modality.FINGER].algorithm
     missing = load_extractors(load_settings(face_pack="/some/pack", face_pack_licence_accepted=True)).status()
     assert "/some/pack" in {s.modality: s for s in missing}[Modality.FACE].detail
+
+
+def test_rates_of_a_verdict_come_from_the_settings(caplog: pytest.LogCaptureFixture) -> None:
+    rates = {
+        "target_fpir": 0.002,
+        "review_fpir": 0.2,
+        "target_fmr": 1e-4,
+        "review_fmr": 0.02,
+        "prior": 0.4,
+        "hit_confidence": 0.9,
+    }
+    assert dataclasses.asdict(decision_parameters(load_settings(**rates))) == rates
+    assert decision_parameters(load_settings()) == DecisionParameters()
+    assert caplog.text == ""
+
+
+def test_a_target_that_the_prior_does_not_allow_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    decision_parameters(load_settings(prior=0.01))
+    assert (
+        "target_fpir is 0.01, but with prior 0.01 and hit_confidence 0.99 a HIT is decided at 0.000102" in caplog.text
+    )
 
 
 def certificate(

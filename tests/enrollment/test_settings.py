@@ -35,6 +35,12 @@ def test_environment_over_file_over_default(monkeypatch: pytest.MonkeyPatch, tmp
         ('port = "many"\n', "port"),
         ("port = 70000\n", "port"),
         ("target_fpir = 0.9\n", "target_fpir"),
+        ("prior = 0\n", "prior"),
+        ("prior = 1\n", "prior"),
+        ("prior = nan\n", "prior"),
+        ('prior = "half"\n', "prior"),
+        ("hit_confidence = 1.0\n", "hit_confidence"),
+        ("hit_confidence = 99\n", "hit_confidence"),
         ("port = \n", "ambis.toml"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import pytest
 
-from matcher.decision import Verdict
+from matcher.decision import DecisionParameters, Verdict
 from matcher.errors import InvalidInput, NotCalibrated, NotFound
 from matcher.gallery import Probe
 from matcher.positions import Position
@@ -76,6 +79,65 @@ def test_beyond_trust_is_a_review() -> None:
     assert result.candidates[0].fused.score > 77.8
     assert result.verdict is Verdict.REVIEW
     assert "vouch" in result.explanation
+
+
+class TwoMillion(LocalShards):
+    """A backend that counts two million people."""
+
+    def subjects(self, galleries: Sequence[str] = ()) -> int:
+        """Whatever is asked."""
+        return 2_000_000
+
+
+def test_two_million_people_ask_for_more_than_calibration_vouches_for() -> None:
+    backend = TwoMillion()
+    changes = [
+        enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i)), (100 + i, Position.IRIS_LEFT, iris(i))])
+        for i in range(20)
+    ]
+    backend.apply(changes, 20)
+    search = SearchEngine(backend, calibrations())
+    alone = search.identify(SearchRequest((face_probe(7),)))
+    assert alone.thresholds.hit == pytest.approx(83.01, abs=0.01)
+    assert alone.candidates[0].fused.score > alone.thresholds.hit  # vouched for to 60
+    assert alone.verdict is Verdict.REVIEW
+    assert "no more than 1 in 200 million strangers" in alone.explanation
+    assert "vouch for more than 1 in 1 million (60.0)" in alone.explanation
+    both = search.identify(SearchRequest((face_probe(7), Probe(Position.IRIS_LEFT, iris(7, 1)))))
+    assert both.verdict is Verdict.HIT
+
+
+def test_gap_counts_everybody_compared_and_not_only_those_listed() -> None:
+    search = engine()
+    full = search.identify(SearchRequest((face_probe(7),), max_candidates=60))
+    scores = sorted((c.fused.score for c in full.candidates), reverse=True)
+    assert full.score_gap == scores[0] - scores[1]
+    assert full.score_gap > 10
+    assert search.identify(SearchRequest((face_probe(7),), max_candidates=1)).score_gap == full.score_gap
+    assert search.identify(SearchRequest((face_probe(7),), score_threshold=1e6)).score_gap == full.score_gap
+    assert engine(1).identify(SearchRequest((face_probe(0),))).score_gap is None
+    assert engine(0).identify(SearchRequest((face_probe(0),))).score_gap is None
+    assert search.verify([face_probe(7)], "p7").score_gap is None
+
+
+def test_gap_of_one_person_under_two_names_is_small() -> None:
+    backend = LocalShards()
+    backend.apply([enrolled(1, "a", [(1, Position.FACE, face(1))]), enrolled(2, "b", [(2, Position.FACE, face(1))])], 2)
+    result = SearchEngine(backend, calibrations()).identify(SearchRequest((face_probe(1),), max_candidates=1))
+    assert result.score_gap == pytest.approx(0.0, abs=1e-4)
+    assert "a and b are 0.0 apart" in result.explanation
+
+
+def test_prior_limits_what_a_request_may_ask_for() -> None:
+    backend = LocalShards()
+    backend.apply([enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i))]) for i in range(20)], 20)
+    few = SearchEngine(backend, calibrations(), DecisionParameters(prior=1e-6))
+    usual = SearchEngine(backend, calibrations()).identify(SearchRequest((face_probe(7),)))
+    limited = few.identify(SearchRequest((face_probe(7),), target_fpir=0.5))
+    assert (usual.verdict, limited.verdict) == (Verdict.HIT, Verdict.REVIEW)
+    assert limited.target_fpir == pytest.approx(1.0101e-8, rel=1e-3)
+    assert limited.thresholds.hit == pytest.approx(10 * math.log10(20 / limited.target_fpir))
+    assert "1 in 1,000,000 are taken to be on record" in limited.explanation
 
 
 def test_a_hit_stands_above_a_higher_score_that_is_only_a_review() -> None:

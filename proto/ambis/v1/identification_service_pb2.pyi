@@ -37,7 +37,9 @@ class Search(_message.Message):
     score_threshold: _builtins.float
     """Candidates below this score are left out of the list, in -10*log10(FMR)."""
     target_fpir: _builtins.float
-    """False positive identification rate for a HIT, 1e-6 to 0.5."""
+    """False positive identification rate for a HIT, 1e-6 to 0.5. The server's prior may demand a lower one; the result
+    has the one that was used.
+    """
     min_lsn: _builtins.int
     """Wait until the search sees this LSN (an EnrollResult's), or fail when the deadline passes. One that no change has
     yet is an error.
@@ -137,6 +139,7 @@ class IdentifyResult(_message.Message):
     TARGET_FPIR_FIELD_NUMBER: _builtins.int
     LSN_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    SCORE_GAP_FIELD_NUMBER: _builtins.int
     verdict: _common_pb2.Verdict.ValueType
     explanation: _builtins.str
     """The verdict in a sentence."""
@@ -147,8 +150,16 @@ class IdentifyResult(_message.Message):
     gallery_size: _builtins.int
     """Subjects searched."""
     target_fpir: _builtins.float
+    """The false positive identification rate that hit_threshold stands for: the one asked for, or less where the server's
+    prior demands it.
+    """
     lsn: _builtins.int
     """The search saw every change up to this LSN."""
+    score_gap: _builtins.float
+    """The score of the first candidate less the highest score of all other people compared, whether they are listed or
+    not; 10 is a factor of ten in false match rate. Small: one person on record twice, or two who are alike. Below 0
+    where another one scores higher but has a lesser verdict. Absent where nobody else was compared.
+    """
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
     @_builtins.property
@@ -165,12 +176,15 @@ class IdentifyResult(_message.Message):
         target_fpir: _builtins.float = ...,
         lsn: _builtins.int = ...,
         samples: _abc.Iterable[_common_pb2.SampleReport] | None = ...,
+        score_gap: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score_gap", b"_score_gap", "score_gap", b"score_gap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "explanation", b"explanation", "gallery_size", b"gallery_size", "hit_threshold", b"hit_threshold", "lsn", b"lsn", "review_threshold", b"review_threshold", "samples", b"samples", "target_fpir", b"target_fpir", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score_gap", b"_score_gap", "candidates", b"candidates", "explanation", b"explanation", "gallery_size", b"gallery_size", "hit_threshold", b"hit_threshold", "lsn", b"lsn", "review_threshold", b"review_threshold", "samples", b"samples", "score_gap", b"score_gap", "target_fpir", b"target_fpir", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__score_gap: _TypeAlias = _typing.Literal["score_gap"]  # noqa: Y015
+    _WhichOneofArgType__score_gap: _TypeAlias = _typing.Literal["_score_gap", b"_score_gap"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score_gap) -> _WhichOneofReturnType__score_gap | None: ...
 
 Global___IdentifyResult: _TypeAlias = IdentifyResult  # noqa: Y015
 

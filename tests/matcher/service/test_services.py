@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.json_format import MessageToDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -90,6 +91,30 @@ def test_enrol_identify_verify_delete(client: AmbisClient) -> None:
     after = client.identify(search(sample("face 7 3"), min_lsn=deleted.lsn))
     assert "p7" not in [c.subject_id for c in after.candidates]
     assert after.verdict != common_pb2.VERDICT_HIT
+
+
+def test_gap_between_the_first_and_all_others(client: AmbisClient) -> None:
+    client.enrol(person(0))
+    alone = client.identify(search(sample("face 0 3")))
+    assert not alone.HasField("score_gap")
+    assert "score_gap" not in MessageToDict(alone, preserving_proto_field_name=True)
+    for i in range(1, 12):
+        client.enrol(person(i))
+    found = client.identify(search(sample("face 7 3")))
+    assert found.score_gap == pytest.approx(found.candidates[0].score - found.candidates[1].score)
+    assert found.score_gap > 10
+    assert client.identify(search(sample("face 7 3"), max_candidates=1)).score_gap == found.score_gap
+    assert f"The next person scores {found.score_gap:.1f} less" in found.explanation
+
+
+def test_rate_that_was_used_comes_back(client: AmbisClient) -> None:
+    client.enrol(person(0))
+    asked = client.identify(search(sample("face 0 3"), target_fpir=0.001))
+    assert asked.target_fpir == 0.001
+    assert asked.hit_threshold == pytest.approx(30.0)
+    lax = client.identify(search(sample("face 0 3"), target_fpir=0.2))
+    assert lax.target_fpir == pytest.approx(1 / 99)
+    assert "held to 1.01% of searches instead of 20%" in lax.explanation
 
 
 def test_server_chooses_ids_and_keeps_what_it_is_told(client: AmbisClient) -> None:
@@ -241,6 +266,7 @@ def test_ids_are_required(server: AmbisServer) -> None:
     [
         ({"max_candidates": 1001}, "CANDIDATES_INVALID"),
         ({"target_fpir": 0.0}, "RATE_INVALID"),
+        ({"target_fpir": 9e-7}, "RATE_INVALID"),
         ({"target_fpir": float("nan")}, "RATE_INVALID"),
         ({"galleries": ["x" * 65]}, "FIELD_INVALID"),
     ],
