@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from enrollment.evaluation import templates
 from enrollment.evaluation.commands import add_commands
-from enrollment.evaluation.report import percent
+from enrollment.evaluation.html_parts import percent
 from tests.enrollment.evaluation.listed_people import settings, write_manifest
 from tests.matcher.service.running import TextExtractor
 
@@ -92,5 +92,5 @@ def test_errors_say_what_to_do(app: typer.Typer, tmp_path: Path) -> None:
 
 def test_rates_in_words() -> None:
     assert percent(0.0123, [0.01, 0.02]) == "1.23 %"
-    assert percent(None, [0.0, 0.003]) == "&lt; 0.3 %"
+    assert percent(None, [0.0, 0.003]) == "< 0.3 %"
     assert percent(None) == "-"
