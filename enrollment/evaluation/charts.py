@@ -84,6 +84,7 @@ def cmc(hit_rates: Sequence[float | None], limits: Sequence[Sequence[float] | No
         )
         axes.plot(ranks, [v for _, v, _ in known], color=GENUINE, linewidth=1.8)
         axes.set_ylim(top=1.0)
+        axes.set_xlim(1, max(ranks))
         return _svg(figure)
 
 

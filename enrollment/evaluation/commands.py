@@ -31,6 +31,8 @@ Cache = Annotated[
     Path | None, typer.Option(help="Folder of templates kept \\[default: ambis/evaluation in the user's cache]")
 ]
 
+_GOES_ON = "; templates made so far are kept, the same command goes on from them"
+
 
 def add_commands(app: typer.Typer) -> typer.Typer:
     """Adds ``evaluate`` with its commands to the application; returns ``evaluate``, which takes more commands."""
@@ -112,7 +114,7 @@ def fuse(
     as_json: AsJson = False,
 ) -> None:
     """Compare ways to fuse scores: fitted on one half of the people, tested on the other."""
-    with _run(report, as_json):
+    with _run(report, as_json, goes_on=""):
         from enrollment.evaluation.fuse import evaluate_fuse
 
         with _progress(quiet=as_json) as progress:
@@ -121,7 +123,7 @@ def fuse(
 
 
 @contextmanager
-def _run(report: Path | None, as_json: bool) -> Iterator[None]:
+def _run(report: Path | None, as_json: bool, goes_on: str = _GOES_ON) -> Iterator[None]:
     """Errors and Ctrl-C as people read them; a report that cannot be written is refused before the work."""
     with reported(as_json):
         if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
@@ -131,9 +133,7 @@ def _run(report: Path | None, as_json: bool) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            typer.echo(
-                "ambis: interrupted; templates made so far are kept, the same command goes on from them", err=True
-            )
+            typer.echo("ambis: interrupted" + goes_on, err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -148,8 +148,8 @@ def _answer(result: dict[str, Any], report: Path | None, as_json: bool) -> None:
     from enrollment.evaluation.terminal import summary
 
     console = Console()
-    for table in summary(result):
-        console.print(table)
+    for part in summary(result):
+        console.print(part, markup=False, highlight=False)
     if report is not None:
         console.print(f"report in {report}", markup=False)
 

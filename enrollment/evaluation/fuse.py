@@ -123,11 +123,18 @@ def load_scores(path: Path) -> tuple[NDArray[np.float64], list[Position], list[s
     """Reads float64[k, n, n] scores, what each matcher compares, and the matchers' names."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {name: np.asarray(file[name], np.float64) for name in file.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise InvalidInput(f"there is no file {path}", reason="SCORES_INVALID") from None
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, AttributeError):
         raise InvalidInput(
-            f"{path.name} is no .npz file of score matrices ({error})", reason="SCORES_INVALID"
+            f"{path.name} cannot be read as .npz file of score matrices (numpy.savez writes one; no objects in it)",
+            reason="SCORES_INVALID",
         ) from None
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise InvalidInput(f"{path.name}: matrix {name!r} holds no real numbers", reason="SCORES_INVALID")
+    found = {name: array.astype(np.float64) for name, array in arrays.items()}
     shapes = {a.shape for a in found.values()}
     if len(shapes) != 1 or any(len(s) != 2 or s[0] != s[1] for s in shapes):
         raise InvalidInput(
@@ -385,4 +392,11 @@ def _position(name: str) -> Position:
     if name.startswith("face"):
         return Position.FACE
     modality, _, place = name.partition("_")
-    return Position.parse(place or modality, modality)
+    try:
+        return Position.parse(place, modality)
+    except InvalidInput:
+        raise InvalidInput(
+            f"matrix {name!r} is named after no position; names begin with 'face' or are such as finger_left_index, "
+            "finger_unknown or iris_left",
+            reason="SCORES_INVALID",
+        ) from None

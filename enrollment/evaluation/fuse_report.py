@@ -43,7 +43,7 @@ def fuse_body(result: Mapping[str, Any], command: str) -> str:
                 (
                     "Intervals",
                     f"{100 * known['level']:g} %, bootstrap over subjects, {known['resamples']:,} resamples, the "
-                    "halves and their thresholds given; below the mean and the standard deviation over the halves.",
+                    "halves and their thresholds given. They stand below mean and standard deviation over the halves.",
                 ),
             ]
         ),
@@ -64,7 +64,7 @@ def fuse_body(result: Mapping[str, Any], command: str) -> str:
         ),
         charts.histogram(
             r["histogram"],
-            f"fused score of {method_name(r['method'])!r}, all matchers, first half",
+            f"fused score, {method_name(r['method'])}, all matchers, first half",
             ("genuine", "impostor"),
         ),
         "</div>",
@@ -76,7 +76,8 @@ def fuse_body(result: Mapping[str, Any], command: str) -> str:
 def method_name(name: str) -> str:
     """A method as people read it."""
     base, cohort, _ = name.partition("_cohort")
-    return base.replace("_", " ") + (", cohort" if cohort else "")
+    words = base.replace("_", " ").replace("llr", "LLR").replace("fmr", "FMR")
+    return words[0].upper() + words[1:] + (", cohort" if cohort else "")
 
 
 def _cell(found: Mapping[str, Any]) -> str:

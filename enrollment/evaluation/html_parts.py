@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+WIDE = 4
+"""Tables of more columns than this are laid out anew on narrow screens."""
 STYLE = """
 *, *::before { box-sizing: border-box; }
 body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; max-width: 1180px; margin: 24px auto; padding: 0 20px; }
@@ -17,19 +19,20 @@ table { border-collapse: collapse; margin: 8px 0; max-width: 100%; }
 th, td { border-bottom: 1px solid #d5d5d5; padding: 4px 18px 4px 0; text-align: left; vertical-align: top; }
 th { vertical-align: bottom; } th:last-child, td:last-child { padding-right: 0; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-td.n span { white-space: nowrap; } td { overflow-wrap: anywhere; }
+td.n span { white-space: nowrap; } td { overflow-wrap: anywhere; } .wide td:first-child { min-width: 9em; }
 tr.headline td { font-weight: 600; } tr.headline td .note { font-weight: 400; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 16px; }
 .charts svg { width: 100%; height: auto; } .note { color: #555; font-size: 13px; }
 @media (max-width: 720px) {
   body { padding: 0 14px; margin: 14px auto; }
   dl { grid-template-columns: minmax(0, 1fr); } dd { margin-bottom: 6px; }
-  /* Every row becomes a block of "name: value" lines. */
-  table, tbody, tr, td { display: block; width: 100%; } tr.names { display: none; }
-  tr { border-bottom: 1px solid #d5d5d5; padding: 6px 0; }
-  td, td.n { border: 0; padding: 1px 0; display: flex; justify-content: space-between; gap: 12px; text-align: right; }
-  td::before { content: attr(data-name); color: #555; text-align: left; font-weight: 400; flex: 0 1 auto; }
-  td > span { min-width: 0; }
+  /* Every row of a wide table becomes a block: its name, then lines of "column: value". */
+  .wide, .wide tbody, .wide tr, .wide td { display: block; width: 100%; } .wide tr.names { display: none; }
+  .wide tr { border-bottom: 1px solid #d5d5d5; padding: 8px 0; }
+  .wide td { border: 0; padding: 1px 0; font-weight: 600; }
+  .wide td.n { display: flex; justify-content: space-between; gap: 12px; font-weight: 400; }
+  .wide td.n::before { content: attr(data-name); color: #555; text-align: left; }
+  th, td { padding-right: 12px; }
 }
 """
 
@@ -43,7 +46,7 @@ def percent(rate: float | None, limits: Sequence[float] | None = None) -> str:
     """A rate as people read it: "1.20 %", "< 0.30 %" where only a bound is supported, "-" where nothing is."""
     if rate is not None:
         return f"{100 * rate:.3g} %"
-    return "-" if limits is None else f"< {100 * limits[1]:.2g} %"
+    return "-" if limits is None else f"< {100 * limits[1]:.3g} %"
 
 
 def interval_words(limits: Sequence[float] | None) -> str:
@@ -73,7 +76,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], headline: int | No
         f"<tr{' class=headline' if place == headline else ''}>{''.join(cell(k, c) for k, c in enumerate(row))}</tr>"
         for place, row in enumerate(rows)
     ]
-    return f"<table><tr class=names>{names}</tr>{''.join(lines)}</table>"
+    wide = " class=wide" if len(head) > WIDE else ""
+    return f"<table{wide}><tr class=names>{names}</tr>{''.join(lines)}</table>"
 
 
 def facts(entries: Sequence[tuple[str, str]]) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar, TypeVarTuple
 
 Task = TypeVar("Task")
@@ -34,16 +36,32 @@ def in_processes(
     pool = concurrent.futures.ProcessPoolExecutor(
         min(processes, len(tasks)),
         multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(start, *args),
+        initializer=start,
+        initargs=args,
     )
     try:
-        for future in concurrent.futures.as_completed([pool.submit(work, task) for task in tasks]):
+        with _interrupts_held_back():
+            futures = [pool.submit(work, task) for task in tasks]
+        for future in concurrent.futures.as_completed(futures):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(start: Callable[[*Start], None], *args: *Start) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    start(*args)
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Processes started within it never hear of Ctrl-C, from their first instruction on: a blocked signal stays blocked
+    in them. This process hears of it afterwards: an interruption between two steps of a start would leave a process
+    that nobody ends."""
+    is_main = threading.current_thread() is threading.main_thread()
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number)) if is_main else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+    if came:
+        raise KeyboardInterrupt

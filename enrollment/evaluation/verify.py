@@ -21,7 +21,7 @@ from enrollment.evaluation.measures import Json, histogram
 from enrollment.evaluation.pair_rates import ComparedPairs
 from enrollment.evaluation.preparation import prepare
 from enrollment.evaluation.progress import ProgressCallback, no_progress
-from enrollment.evaluation.protocol import Impostors, list_samples, make_pairs, only_modality
+from enrollment.evaluation.protocol import Impostors, Pairs, list_samples, make_pairs, only_modality
 from enrollment.settings import Settings, load_settings
 from matcher.errors import InvalidInput
 from matcher.positions import Modality
@@ -57,7 +57,7 @@ def evaluate_verify(
         sample on one thread), ``comparisons_per_second`` and more; every rate with its ``_ci95``.
 
     Raises:
-        InvalidInput: the manifest or an option cannot be used.
+        InvalidInput: the manifest or an option cannot be used, or there is nothing to compare.
         ModalityUnavailable: no extractor for the modality.
     """
     p = parameters or BootstrapParameters()
@@ -65,6 +65,7 @@ def evaluate_verify(
         raise InvalidInput(f"impostors is {impostors!r}; use first or all", reason="IMPOSTORS_INVALID")
     listed = list_samples(manifest, modality)
     kind = only_modality(listed.samples)
+    _check_pairs(make_pairs(listed.samples, Impostors(impostors)))
     if by is not None:
         check_column(listed.samples, by)
     prepared = prepare(
@@ -117,3 +118,12 @@ def evaluate_verify(
         "discard": view.discard(),
         "by": groups,
     }
+
+
+def _check_pairs(pairs: Pairs) -> None:
+    if not len(pairs.genuine) or not len(pairs.impostor):
+        raise InvalidInput(
+            f"the manifest gives {len(pairs.genuine):,} genuine and {len(pairs.impostor):,} impostor comparisons; "
+            "rates need both: several samples of a subject at one position, and samples of several subjects",
+            reason="COMPARISONS_MISSING",
+        )

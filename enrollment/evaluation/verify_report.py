@@ -54,16 +54,23 @@ def _groups(by: Mapping[str, Any]) -> str:
     keys = [
         k for k in groups[0]["fnmr_at_fmr"] if any(g["fnmr_at_shared_threshold_ci95"][k] is not None for g in groups)
     ][-1:]
+    points = [
+        (words, name, k)
+        for k in keys
+        for words, name in (
+            ("FNMR at own", "fnmr_at_fmr"),
+            ("FNMR shared", "fnmr_at_shared_threshold"),
+            ("FMR shared", "fmr_at_shared_threshold"),
+        )
+        if any(g[f"{name}_ci95"][k] is not None for g in groups)
+    ]
     head = ["Group", "Samples", "No template", "Genuine", "Impostor", "EER"]
-    head += [f"{name}, FMR {k}" for k in keys for name in ("FNMR at own", "FNMR shared", "FMR shared")]
+    head += [f"{words}, FMR {k}" for words, _, k in points]
     rows = []
     for g in groups:
         row = [text(g["value"]), f"{g['samples']:,}", f"{g['failures_to_enrol']:,}"]
         row += [f"{g['genuine']:,}", f"{g['impostor']:,}", rate_cell(g["eer"], g["eer_ci95"])]
-        for k in keys:
-            for name in ("fnmr_at_fmr", "fnmr_at_shared_threshold", "fmr_at_shared_threshold"):
-                row.append(rate_cell(g[name][k], g[f"{name}_ci95"][k]))
-        rows.append(row)
+        rows.append(row + [rate_cell(g[name][k], g[f"{name}_ci95"][k]) for _, name, k in points])
     against = " Every group is set against all impostor comparisons." if by["impostor_comparisons"] == "all" else ""
     return (
         f"<h2>By {text(by['column'])} ({text(by['way'])})</h2>{table(head, rows)}"

@@ -79,7 +79,7 @@ def test_easy_people_are_all_accepted_and_strangers_are_not(tmp_path: Path) -> N
     Console(file=out, width=80).print(*summary(easy))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    assert any("ours, cohort" in line and "100.0" in line for line in lines)
+    assert any("Ours, cohort" in line and "100.0" in line for line in lines)
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:
