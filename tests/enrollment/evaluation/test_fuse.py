@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
+from sklearn.metrics import roc_curve
 
-from enrollment.evaluation.fuse import SETTINGS, evaluate_fuse, load_scores, pairs
+from enrollment.evaluation.fuse import MISSING, SETTINGS, accepted_at, evaluate_fuse, load_scores, missing_scores, pairs
 from enrollment.evaluation.terminal import summary
-from enrollment.fusion_methods import METHODS
+from enrollment.fusion_methods import METHODS, threshold_at_far
 from matcher.errors import InvalidInput
 from matcher.positions import Position
 
@@ -97,3 +99,77 @@ def test_cohort_undoes_what_samples_have_in_common(tmp_path: Path) -> None:
         arrays[name] += (rng.normal(0, 2, (350, 1)) + rng.normal(0, 2, 350)).astype(np.float32)
     methods = evaluate_fuse(saved(tmp_path, arrays), splits=2, methods=QUICK)["methods"]
     assert methods["min_max_sum_cohort"]["faces"]["mean"] > methods["min_max_sum"]["faces"]["mean"] + 0.2
+
+
+def test_gar_is_that_of_scikit_learns_roc_curve() -> None:
+    rng = np.random.default_rng(8)
+    fused = np.round(rng.normal(0, 1, (180, 180)) + 3 * np.eye(180), 2)  # rounded: there are ties
+    fused[3, 5] = fused[7, 7] = -np.inf
+    mate = np.eye(180, dtype=bool)
+    labels, scores = np.r_[np.ones(180), np.zeros(180 * 179)], np.r_[fused[mate], fused[~mate]]
+    # roc_curve takes finite scores only; -inf is put below all others.
+    fpr, tpr, _ = roc_curve(labels, np.maximum(scores, -99.0), drop_intermediate=False)
+    fars = [0.1, 0.01, 1e-3, 1e-4]
+    accepted = accepted_at(fused, fars)
+    for far, column in zip(fars, accepted.T, strict=True):
+        assert column.mean() == pytest.approx(tpr[fpr <= far + 1e-12].max(), abs=1e-12)
+        assert column.tolist() == (fused[mate] > threshold_at_far(fused[~mate], far)).tolist()
+
+
+def test_missing_scores_are_those_of_one_generator_read_on() -> None:
+    random = np.random.default_rng((5, 1))
+    for number in range(3):
+        expected = random.random((6, 6, 2)) < MISSING
+        np.testing.assert_array_equal(missing_scores(5, number, 6, 2), expected)
+
+
+def test_processes_do_not_change_the_result(tmp_path: Path) -> None:
+    path = saved(tmp_path, matrices(2.5))
+    told: list[tuple[str, int, int]] = []
+    together = evaluate_fuse(
+        path, splits=3, methods=QUICK, processes=2, progress=lambda what, done, total: told.append((what, done, total))
+    )
+    assert timeless(together) == timeless(evaluate_fuse(path, splits=3, methods=QUICK))
+    assert told == [("halves", k, 3) for k in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("face", lambda m: np.full_like(m, np.nan), "finite scores that differ"),
+        ("face", lambda m: np.zeros_like(m), "finite scores that differ"),
+        ("face", lambda m: np.where(m == m[0, 1], np.inf, m), "finite scores that differ"),
+        ("face", lambda m: np.where(np.eye(len(m)) > 0, np.nan, m), "genuine scores of only 0 people"),
+        ("face", lambda m: m + 1j, "no real numbers"),
+        ("elbow", lambda m: m, "named after no position"),
+    ],
+)
+def test_matrices_that_cannot_be_used(tmp_path: Path, name: str, change: Any, words: str) -> None:
+    made = matrices(2.0)
+    path = saved(tmp_path, {"face_c": made["face_c"], name: change(made["face_g"])})
+    with pytest.raises(InvalidInput, match=words):
+        evaluate_fuse(path, splits=2, methods=QUICK)
+
+
+def test_one_matrix_is_enough(tmp_path: Path) -> None:
+    found = evaluate_fuse(saved(tmp_path, {"iris_left": matrices(4.0)["face_g"]}), splits=2, methods=QUICK)
+    assert set(found["gar_at_far_1e-4"]) == {"all", "all_30pct_missing"}
+    assert found["gar_at_far_1e-4"]["all"]["mean"] > 0.3
+
+
+def test_the_real_protocol_fusion_beats_the_best_single_matcher() -> None:
+    """NIST BSSR1 set 1, two halves; loosely, as two halves tell little."""
+    shared = Path(os.environ.get("AMBIS_SHARED") or Path(__file__).resolve().parents[4] / "shared")
+    path = shared / "data" / "scores" / "bssr1_set1" / "scores.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there; set AMBIS_SHARED to the folder of real samples")
+    compared = ("best_single", "product_of_fmr", "ours", "ours_cohort")
+    result = evaluate_fuse(path, splits=2, methods=compared)
+    assert (result["subjects"], result["impostors_per_half"]) == (517, 259 * 258)
+    mean = {name: {s: cell["mean"] for s, cell in found.items()} for name, found in result["methods"].items()}
+    assert 0.80 < mean["best_single"]["all"] < 0.92
+    for name in ("ours", "ours_cohort"):
+        assert mean[name]["all"] > 0.985
+        assert mean[name]["fingers"] > 0.90
+        assert mean[name]["faces"] > mean["best_single"]["faces"]
+        assert mean[name]["all_30pct_missing"] > 0.92
