@@ -51,7 +51,7 @@ def fuse_body(result: Mapping[str, Any], command: str) -> str:
         table(["Method", *(SETTING_NAMES[s] for s in settings)], rows, names.index(r["method"])),
         "<p class=note>'Cohort': scores first normalised with those of the people fitted on, which the other methods "
         "do not use. '30 % missing': every score of the test half is left out with that probability; a comparison that "
-        "loses all of them is not accepted.</p>",
+        "loses all of them is not accepted. Where a curve below runs along the lower edge, nobody was missed.</p>",
         "<h2>Error rates at other thresholds</h2><div class=charts>",
         *(
             charts.method_curves(
