@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_data import ROOT, real_samples, shared_folder, templates
-from enrollment.evaluate_fuse import load_scores
+from enrollment.evaluation.fuse import load_scores
 from enrollment.fusion_methods import fit_positions, to_llrs
 from matcher.calibration import Calibrations
 from matcher.comparators import index_for
