@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from enrollment.evaluation.progress import ProgressCallback
+from enrollment.evaluation.progress import progress_bar
 from enrollment.reporting import reported
 from matcher.positions import Modality
 
@@ -60,7 +57,7 @@ def verify(
     with reported(as_json):
         from enrollment.evaluation.verify import evaluate_verify
 
-        with _progress(quiet=as_json) as progress:
+        with progress_bar(quiet=as_json) as progress:
             result = evaluate_verify(
                 manifest,
                 impostors,
@@ -89,7 +86,7 @@ def identify(
     with reported(as_json):
         from enrollment.evaluation.identify import evaluate_identify
 
-        with _progress(quiet=as_json) as progress:
+        with progress_bar(quiet=as_json) as progress:
             result = evaluate_identify(
                 gallery,
                 probes,
@@ -144,25 +141,3 @@ def _summary(result: dict[str, Any]) -> Table:
     for row in in_words(result):
         table.add_row(*row)
     return table
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[ProgressCallback]:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
-    )
-    with bar:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield show
