@@ -33,6 +33,8 @@ LEVELS = tuple(digit * 10.0**-power for power in range(2, 9) for digit in (1, 0.
 """False match rates asked: 1e-2, 3e-3, 1e-3 ..."""
 REPEATS = 5
 """Cuts into halves, each used both ways (Dietterich's 5 x 2)."""
+LOWEST, HIGHEST = 0.5, 2.0
+"""Observed over asked, within which a calibration counts as honest."""
 MINIMUM_SUBJECTS = 20
 MINIMUM_GENUINE = 400
 MINIMUM_IMPOSTOR = 10_000
@@ -104,6 +106,11 @@ class CrossCheck:
     levels: tuple[LevelCheck, ...]
     ratios: RatioCheck
 
+    @property
+    def failures(self) -> tuple[float, ...]:
+        """The rates asked that the people are enough for and that are not kept within a factor of two."""
+        return tuple(x.asked for x in self.levels if x.supported and not LOWEST <= x.ratio <= HIGHEST)
+
     def to_json(self) -> dict[str, Any]:
         """As the artefact holds it in ``about.goodness``."""
         r = self.ratios
@@ -121,6 +128,7 @@ class CrossCheck:
                 }
                 for level in self.levels
             ],
+            "holds": not self.failures,
             "llr": {
                 "prior": r.prior,
                 "cross_entropy": {k.value: round(v, 5) for k, v in r.cross_entropy.items()},

@@ -12,6 +12,11 @@ from rich.text import Text
 
 from matcher.calibration import Calibration
 
+WARNING = (
+    "Among people left out fewer than half or more than twice as many strangers passed as asked. Do not use this "
+    "artefact: there are too few people, or some stand under two ids."
+)
+
 
 def artefact_table(artefact: Calibration) -> RenderableType:
     """Counts, false match rates asked and observed, and the cost of the ratios."""
@@ -37,7 +42,16 @@ def artefact_table(artefact: Calibration) -> RenderableType:
     ]
     for row in rows:
         lines.add_row(*row)
-    return Group(lines, "", rates_table(about["goodness"]), "", Text(ratio_line(about["goodness"]["llr"])))
+    parts: list[RenderableType] = [
+        lines,
+        "",
+        rates_table(about["goodness"]),
+        "",
+        Text(ratio_line(about["goodness"]["llr"])),
+    ]
+    if not about["goodness"]["holds"]:
+        parts.append(Text(WARNING, "red"))
+    return Group(*parts)
 
 
 def rates_table(goodness: Mapping[str, Any]) -> Table:

@@ -36,11 +36,11 @@ def found(*levels: LevelCheck) -> ModalityCheck:
 
 @pytest.mark.parametrize(("ratio", "fails"), [(0.49, True), (0.5, False), (1.0, False), (2.0, False), (2.01, True)])
 def test_a_factor_of_two_either_way_is_the_limit(ratio: float, fails: bool) -> None:
-    assert bool(found(level(1.0), level(ratio)).failures) is fails
+    assert bool(found(level(1.0), level(ratio)).checked.failures) is fails
 
 
 def test_what_the_data_does_not_support_fails_nothing() -> None:
-    assert found(level(1.0), level(9.0, supported=False)).failures == []
+    assert found(level(1.0), level(9.0, supported=False)).checked.failures == ()
 
 
 def fingers() -> CalibrationScores:

@@ -271,6 +271,7 @@ def test_shipped_artefacts_say_how_good_they_are(algorithm: str) -> None:
     about = artefact.about
     assert {"data", "date", "which", "subjects", "body_parts", "samples", "fit", "llr_fit"} <= about.keys()
     assert about["fit"] == json.loads(json.dumps(dataclasses.asdict(CalibrationParameters())))
+    assert about["goodness"]["holds"] is True
     rates = about["goodness"]["fmr"]
     assert rates[0]["asked"] == 0.01
     supported = [r for r in rates if r["supported"]]

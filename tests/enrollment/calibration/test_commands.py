@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import enrollment.serving
 from enrollment.calibration.halves import in_fit_half
+from enrollment.calibration.table import WARNING, artefact_table
 from enrollment.cli import app
 from enrollment.evaluation import templates
-from matcher.calibration import Calibrations
+from matcher.calibration import Calibration, Calibrations
 from tests.enrollment.evaluation.listed_people import write_manifest
 from tests.matcher.people import FACE
 from tests.matcher.service.running import TextExtractor
@@ -68,6 +72,21 @@ def test_says_what_it_did_within_80_columns(tmp_path: Path) -> None:
     path = str(tmp_path / "o" / f"{FACE}.json")
     assert path in done.stdout.replace("\n", "")
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+
+
+def test_a_fit_that_does_not_hold_is_told(tmp_path: Path) -> None:
+    known = calibrated(tmp_path, manifest(tmp_path, "a", range(60)), "--output", tmp_path / "o")
+    artefact = Calibrations.load(tmp_path / "o")[FACE]
+    assert known["goodness"]["holds"] is True
+    assert WARNING not in shown(artefact)
+    about = {**artefact.about, "goodness": {**artefact.about["goodness"], "holds": False}}
+    assert WARNING in shown(dataclasses.replace(artefact, about=about))
+
+
+def shown(artefact: Calibration) -> str:
+    console = Console(width=1000, record=True, file=io.StringIO())
+    console.print(artefact_table(artefact))
+    return console.export_text()
 
 
 def test_half_uses_the_half_that_figures_are_not_quoted_of(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_an_honest_fit_is_found_honest() -> None:
     assert [level.asked for level in checked.levels][:3] == [1e-2, 3e-3, 1e-3]
     assert all(0.5 <= level.ratio <= 1.6 for level in checked.levels if level.supported)
     assert any(level.supported for level in checked.levels)
+    assert checked.to_json()["holds"] is True
 
 
 def test_a_fit_that_promises_too_much_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +82,8 @@ def test_a_fit_that_promises_too_much_is_found_out(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "fit_scores", boastful)
     checked = cross_check(people(subjects=120), parameters=QUICK, repeats=2)
     assert all(level.ratio > 2 for level in checked.levels if level.supported)
+    assert checked.failures == tuple(level.asked for level in checked.levels if level.supported) != ()
+    assert checked.to_json()["holds"] is False
 
 
 def test_levels_end_where_the_comparisons_do() -> None:
