@@ -26,8 +26,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ambis.v1 import common_pb2, identification_service_pb2
-from benchmarks.real_data import RealSample, real_samples
-from enrollment.calibration.halves import in_fit_half
+from benchmarks.real_data import RealSample, in_fit_half, real_samples
 from enrollment.client import AmbisClient, image_sample, new_transaction_id
 from enrollment.server_process import ServerProcess
 from enrollment.tables import verdict_label

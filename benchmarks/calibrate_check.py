@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.real_data import dataset, real_scores
+from benchmarks.real_data import dataset, in_fit_half, real_scores
 from enrollment.calibration.cross_check import CrossCheck, cross_check, fit_scores, observed_counts, random_halves
-from enrollment.calibration.halves import in_fit_half
 from enrollment.calibration.scores import CalibrationScores, SubjectScores
 from enrollment.evaluation.progress import progress_bar
 from matcher.calibration import CalibrationParameters
@@ -109,7 +108,7 @@ def check(scores: CalibrationScores, repeats: int, seed: int) -> ModalityCheck:
 
 def two_sets(scores: CalibrationScores) -> NDArray[np.bool_]:
     """bool[n]: whether the two samples of an impostor pair are of two data sets."""
-    of_sample = np.array([dataset(s) for s in scores.samples])
+    of_sample = np.array([dataset(s.path) for s in scores.samples])
     return np.asarray(of_sample[scores.impostor_pairs[:, 0]] != of_sample[scores.impostor_pairs[:, 1]], np.bool_)
 
 

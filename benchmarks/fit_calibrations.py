@@ -13,9 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.real_data import ROOT, is_real, manifests
+from benchmarks.real_data import ROOT, in_fit_half, is_real, manifests
 from enrollment.calibration.artefact import DataDescription, make_artefact, require_writable, write_artefact
-from enrollment.calibration.halves import in_fit_half
 from enrollment.calibration.scores import score_manifests
 from enrollment.calibration.table import artefact_table
 from enrollment.evaluation.progress import progress_bar

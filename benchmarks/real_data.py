@@ -10,11 +10,12 @@ import dataclasses
 import os
 from pathlib import Path
 
+from enrollment.calibration.halves import in_fit_half as in_fit_half
 from enrollment.calibration.scores import CalibrationScores, score_manifests
 from enrollment.evaluation.progress import ProgressCallback, no_progress
-from enrollment.evaluation.protocol import EvaluationSample, list_samples
+from enrollment.evaluation.protocol import list_samples
 from enrollment.settings import load_settings
-from matcher.positions import Modality
+from matcher.positions import Modality, Position
 
 ROOT = Path(__file__).resolve().parent.parent
 SYNTHETIC_SETS = ("fvc2000_DB4_B", "fvc2002_DB4_B", "fvc2004_DB4_B")
@@ -22,18 +23,24 @@ SYNTHETIC_SETS = ("fvc2000_DB4_B", "fvc2002_DB4_B", "fvc2004_DB4_B")
 
 
 @dataclasses.dataclass(frozen=True)
-class RealSample(EvaluationSample):
-    """A row of a manifest of real samples."""
+class RealSample:
+    """A row of a manifest."""
+
+    path: Path
+    subject_id: str
+    encounter: str
+    position: Position
+    ppi: float | None
 
     @property
-    def encounter(self) -> str:
-        """Which capture of the subject it is."""
-        return self.encounter_id
+    def body_part(self) -> tuple[str, Position]:
+        """What tells classes apart: subject and position."""
+        return self.subject_id, self.position
 
     @property
     def dataset(self) -> str:
         """The set that the sample belongs to."""
-        return dataset(self)
+        return dataset(self.path)
 
     @property
     def is_synthetic(self) -> bool:
@@ -41,9 +48,9 @@ class RealSample(EvaluationSample):
         return not is_real(self.subject_id)
 
 
-def dataset(sample: EvaluationSample) -> str:
+def dataset(path: Path) -> str:
     """The set that a sample belongs to, from its path."""
-    return "lfw" if "lfw" in sample.path.parts else sample.path.parent.name
+    return "lfw" if "lfw" in path.parts else path.parent.name
 
 
 def is_real(subject_id: str) -> bool:
@@ -77,7 +84,7 @@ def manifests(modality: Modality) -> list[Path]:
 def real_samples(modality: Modality) -> list[RealSample]:
     """All samples of a modality, the synthetic sets too, in the order of the manifests."""
     listed = [s for manifest in manifests(modality) for s in list_samples(manifest, modality).samples]
-    return [RealSample(s.line, s.path, s.subject_id, s.encounter_id, s.position, s.ppi, s.columns) for s in listed]
+    return [RealSample(s.path, s.subject_id, s.encounter_id, s.position, s.ppi) for s in listed]
 
 
 def real_scores(

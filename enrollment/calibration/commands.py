@@ -35,8 +35,9 @@ def calibrate(
         list[str] | None, typer.Option(metavar="PREFIX", help="Leave out subjects whose id begins so; repeatable.")
     ] = None,
     impostors: Annotated[
-        int, typer.Option(min=10_000, help="Impostor comparisons at most; more are drawn from at random.")
-    ] = 5_000_000,
+        int | None,
+        typer.Option(min=10_000, help="Impostor comparisons at most, drawn at random \\[default: 5e6]"),
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, max=256, help="Templates extracted side by side.")] = 1,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of templates kept \\[default: ambis/evaluation in the user's cache]")
@@ -48,7 +49,7 @@ def calibrate(
     with reported(as_json):
         # Imported here: 'ambis --help' must not wait for FAISS and onnxruntime.
         from enrollment.calibration.artefact import DataDescription, make_artefact, require_writable, write_artefact
-        from enrollment.calibration.scores import score_manifests
+        from enrollment.calibration.scores import IMPOSTOR_LIMIT, score_manifests
         from enrollment.calibration.table import artefact_table, next_step
         from enrollment.serving import load_extractors
 
@@ -73,7 +74,7 @@ def calibrate(
                 keep=lambda subject: not subject.startswith(prefixes) and (not half or in_fit_half(subject)),
                 processes=processes,
                 cache=cache,
-                impostor_limit=impostors,
+                impostor_limit=impostors or IMPOSTOR_LIMIT,
                 progress=progress,
             )
             artefact = make_artefact(scores, told, progress=progress)

@@ -71,7 +71,7 @@ def fingers() -> CalibrationScores:
 def test_pairs_of_one_set_and_of_two_are_told_apart() -> None:
     scores = fingers()
     crossed = two_sets(scores)
-    assert [dataset(s) for s in scores.samples[:2]] == ["set0", "set1"]
+    assert [dataset(s.path) for s in scores.samples[:2]] == ["set0", "set1"]
     assert crossed.tolist() == ((scores.impostor_pairs % 2).sum(axis=1) == 1).tolist()
     result = check(scores, repeats=2, seed=1)
     assert result.parts["one set"][0] > 1.3 > 0.7 > result.parts["two sets"][0]
@@ -104,8 +104,8 @@ def test_the_exit_code_says_whether_it_holds(
 
 
 def test_synthetic_sets_are_known_by_their_subjects() -> None:
-    made = RealSample(2, Path("fvc2002_DB4_B/1.png"), "fvc2002_DB4_B_101", "1", Position.FINGER_UNKNOWN, None, {})
+    made = RealSample(Path("fvc2002_DB4_B/1.png"), "fvc2002_DB4_B_101", "1", Position.FINGER_UNKNOWN, None)
     real = dataclasses.replace(made, path=Path("face/lfw/A_B/1.jpg"), subject_id="lfw_A_B")
     assert (made.is_synthetic, made.dataset) == (True, "fvc2002_DB4_B")
-    assert (real.is_synthetic, real.dataset, real.encounter) == (False, "lfw", "1")
+    assert (real.is_synthetic, real.dataset) == (False, "lfw")
     assert is_real("fvc2002_DB1_B_101")
