@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from enrollment.evaluation.progress import ProgressCallback
+from enrollment.evaluation.progress import progress_bar
 from enrollment.reporting import EXIT_INTERRUPTED, reported
 from matcher.errors import InvalidInput
 from matcher.positions import Modality
@@ -62,7 +61,7 @@ def verify(
     with _run(report, as_json):
         from enrollment.evaluation.verify import evaluate_verify
 
-        with _progress(quiet=as_json) as progress:
+        with progress_bar(quiet=as_json) as progress:
             result = evaluate_verify(
                 manifest,
                 impostors,
@@ -91,7 +90,7 @@ def identify(
     with _run(report, as_json):
         from enrollment.evaluation.identify import evaluate_identify
 
-        with _progress(quiet=as_json) as progress:
+        with progress_bar(quiet=as_json) as progress:
             result = evaluate_identify(
                 gallery,
                 probes,
@@ -117,7 +116,7 @@ def fuse(
     with _run(report, as_json, goes_on=""):
         from enrollment.evaluation.fuse import evaluate_fuse
 
-        with _progress(quiet=as_json) as progress:
+        with progress_bar(quiet=as_json) as progress:
             result = evaluate_fuse(scores, splits, seed, processes=processes, progress=progress)
         _answer(result, report, as_json)
 
@@ -152,25 +151,3 @@ def _answer(result: dict[str, Any], report: Path | None, as_json: bool) -> None:
         console.print(part, markup=False, highlight=False)
     if report is not None:
         console.print(f"report in {report}", markup=False)
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[ProgressCallback]:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
-    )
-    with bar:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield show
