@@ -9,7 +9,7 @@ that, however many searches each person made.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,27 +90,32 @@ def _fnir(scores: ScoreSet, p: BootstrapParameters) -> Json:
     return rates
 
 
-def stranger_rates(outcomes: Sequence[Outcome], p: BootstrapParameters) -> Json:
+def stranger_rates(outcomes: Sequence[Outcome], anchors: Mapping[str, str], p: BootstrapParameters) -> Json:
     """FMR asked against FMR observed, over all strangers whom whole searches on record were compared with.
 
     Keys of ``fmr_at_score`` are scores, 30 asking for 1e-3. A rate is null below 3 strangers; an interval of less than
-    three reaches up to 3 over the number of different pairs of people.
+    three reaches up to 3 over the number of different pairs of real people, however often they were dealt.
+
+    Args:
+        anchors: subject id -> real person over whom intervals are taken (``VirtualSubject.anchor``).
     """
     numbers: dict[str, int] = {}
     pairs: list[tuple[int, int]] = []
+    met: set[tuple[int, int]] = set()
     kept: list[NDArray[np.float64]] = []
     for outcome in outcomes:
         if len(outcome.strangers):
-            me = numbers.setdefault(outcome.search.subject.subject_id, len(numbers))
-            pairs += [(me, numbers.setdefault(name, len(numbers))) for name in outcome.strangers]
+            me = numbers.setdefault(anchors[outcome.search.subject.subject_id], len(numbers))
+            others = [numbers.setdefault(anchors[name], len(numbers)) for name in outcome.strangers]
+            pairs += [(me, other) for other in others]
+            met.update((min(me, other), max(me, other)) for other in others)
             kept.append(outcome.stranger_scores)
     scores = np.concatenate([np.empty(0), *kept])
     people = np.array(pairs, np.int64).reshape(-1, 2)
     reached = scores[:, None] >= np.asarray(SCORES)
-    different = len(np.unique(np.sort(people, axis=1), axis=0))
     result: Json = {
         "comparisons": len(scores),
-        "pairs_of_people": different,
+        "pairs_of_people": len(met),
         "fmr_at_score": {},
         "fmr_at_score_ci95": {},
         "reached": {},
@@ -122,7 +127,7 @@ def stranger_rates(outcomes: Sequence[Outcome], p: BootstrapParameters) -> Json:
         key = f"{score:.0f}"
         count = int(reached[:, k].sum())
         rate = count / len(scores)
-        ends = interval(replicates[:, k], rate, different if count < 3 else len(scores), p)
+        ends = interval(replicates[:, k], rate, len(met) if count < 3 else len(scores), p)
         result["fmr_at_score"][key] = supported_or_none(rate, len(scores))
         result["fmr_at_score_ci95"][key] = listed(ends)
         result["reached"][key] = count

@@ -74,17 +74,20 @@ class Enrolled:
     lsn: int
 
 
-def enrol(client: AmbisClient, subjects: Sequence[VirtualSubject], batch: str) -> Enrolled:
-    """Puts the first sample of every position on record, as images, one encounter a subject.
+def enrol(
+    client: AmbisClient, subjects: Sequence[VirtualSubject], batch: str, templates: Templates | None = None
+) -> Enrolled:
+    """Puts the first sample of every position on record, one encounter a subject.
 
     Samples that the server rejects are left out; a subject of whom nothing is left is not on record.
 
     Args:
         batch: a name that no earlier enrolment of these subjects into this server had.
+        templates: send these; without them, images.
     """
     on_record: set[str] = set()
     failed = lsn = 0
-    for answer in client.bulk_enrol(_enrolments(subjects, batch)):
+    for answer in client.bulk_enrol(_enrolments(subjects, batch, templates)):
         subject = subjects[answer.sequence]
         if answer.WhichOneof("outcome") == "error":
             if answer.error.code != grpc.StatusCode.INVALID_ARGUMENT.value[0]:  # the server's fault, or ours
@@ -97,9 +100,15 @@ def enrol(client: AmbisClient, subjects: Sequence[VirtualSubject], batch: str) -
     return Enrolled(frozenset(on_record), failed, lsn)
 
 
-def _enrolments(subjects: Sequence[VirtualSubject], batch: str) -> Iterator[enrollment_service_pb2.BulkEnrollRequest]:
+def _enrolments(
+    subjects: Sequence[VirtualSubject], batch: str, templates: Templates | None
+) -> Iterator[enrollment_service_pb2.BulkEnrollRequest]:
     for number, subject in enumerate(subjects):
-        samples = [_image(p, captures[0]) for p, captures in subject.captures.items()]
+        firsts = [(position, captures[0]) for position, captures in subject.captures.items()]
+        if templates is None:
+            samples = [_image(p, s) for p, s in firsts]
+        else:
+            samples = [image_sample(p, t.to_bytes()) for p, s in firsts if (t := templates[s]) is not None]
         encounter = enrollment_service_pb2.Encounter(
             subject_id=subject.subject_id,
             encounter_id="1",

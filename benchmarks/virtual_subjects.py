@@ -38,6 +38,11 @@ class VirtualSubject:
     subject_id: str
     captures: Captures
 
+    @property
+    def anchor(self) -> str:
+        """The real person of the first position: whoever it is dealt to, one and the same."""
+        return next(iter(self.captures.values()))[0].subject_id
+
     def probes(self, positions: Sequence[Position]) -> int:
         """How many searches with these positions there can be, each sample used in one of them only."""
         return min(len(self.captures.get(p, ())) for p in positions) - 1
@@ -95,6 +100,11 @@ def compose(
         )
         for number, three in enumerate(zip_longest(hands, heads, eyes[: most.eyes], fillvalue=nothing), 1)
     ]
+
+
+def samples_of(subjects: Sequence[VirtualSubject]) -> list[RealSample]:
+    """All samples of these subjects."""
+    return [sample for subject in subjects for captures in subject.captures.values() for sample in captures]
 
 
 def _shuffled(people: Mapping[str, list[RealSample]], rng: np.random.Generator) -> list[list[RealSample]]:

@@ -36,7 +36,7 @@ from matcher.templates import Template
 
 QUICK = BootstrapParameters(resamples=100)
 PEOPLE, CAPTURES = 2, 2
-SIZE = Size(rotations=2, fitted=False)
+SIZE = Size(rotations=2, deals=3, fitted=False)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def templates(samples: list[RealSample]) -> Templates:
 
 @pytest.fixture(scope="module")
 def fold(samples: list[RealSample], templates: Templates) -> Fold:
-    return run_fold(compose(samples, 0, "v"), templates, None, SIZE, 0)
+    return run_fold(samples, templates, None, SIZE, 0, "A")
 
 
 def test_everybody_is_searched_on_record_and_off_it(fold: Fold) -> None:
@@ -98,6 +98,17 @@ def test_mates_stand_first_and_strangers_are_all_the_others(fold: Fold) -> None:
             assert outcome.mate_score == float("-inf")
 
 
+def test_people_put_together_anew_are_searched_among_themselves(fold: Fold) -> None:
+    kinds = Counter(o.search.kind for o in fold.more_outcomes)
+    assert kinds == {"two fingers": 3 * PEOPLE, "two fingers + two eyes": 3 * PEOPLE}
+    for outcome in fold.more_outcomes:
+        deal = outcome.search.subject.subject_id.split("-")[1]
+        assert outcome.mate_rank == 1
+        assert [name.split("-")[1] for name in outcome.strangers] == [deal] * (PEOPLE - 1)
+    everybody = {o.search.subject.subject_id for o in (*fold.outcomes, *fold.more_outcomes)}
+    assert everybody == set(fold.anchors)
+
+
 def test_two_samples_score_higher_than_one(fold: Fold) -> None:
     best = {
         kind: max(o.mate_score for o in fold.outcomes if o.search.kind == kind and o.mated)
@@ -116,6 +127,7 @@ def test_summary_is_json_and_says_that_the_people_are_chimeric(fold: Fold) -> No
                 assert f"{name}_ci95" in rates
     assert result["everybody"]["two fingers"]["rank1"] == 1.0
     assert result["strangers"]["two eyes"]["comparisons"] == PEOPLE * (PEOPLE - 1)
+    assert result["strangers"]["two fingers"]["comparisons"] == (1 + SIZE.deals) * PEOPLE * (PEOPLE - 1)
 
 
 def test_what_is_printed_fits_80_columns(fold: Fold) -> None:

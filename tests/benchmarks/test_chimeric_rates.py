@@ -116,7 +116,7 @@ def test_strangers_are_counted_at_each_score() -> None:
         scores = -10 * np.log10(rng.random(len(others)))
         everything += scores.tolist()
         outcomes.append(with_strangers(number, scores.tolist(), others))
-    rates = stranger_rates(outcomes, QUICK)
+    rates = stranger_rates(outcomes, {f"v{k}": str(k) for k in range(60)}, QUICK)
     assert rates["comparisons"] == 60 * 59
     assert rates["pairs_of_people"] == 60 * 59 // 2
     for score in (10, 20, 30, 40):
@@ -129,13 +129,35 @@ def test_strangers_are_counted_at_each_score() -> None:
 def test_too_few_strangers_give_an_upper_end_only() -> None:
     names = [f"v{k}" for k in range(5)]
     outcomes = [with_strangers(k, [1.0] * 4, [n for n in names if n != f"v{k}"]) for k in range(5) for _ in range(9)]
-    rates = stranger_rates(outcomes, QUICK)
+    rates = stranger_rates(outcomes, {f"v{k}": str(k) for k in range(60)}, QUICK)
     assert (rates["comparisons"], rates["pairs_of_people"]) == (180, 10)
     assert rates["fmr_at_score"]["20"] is None
     assert rates["fmr_at_score_ci95"]["20"] == pytest.approx([0.0, 0.3])
 
 
+def test_the_same_samples_dealt_again_are_no_new_people() -> None:
+    """Intervals stay as wide when every virtual person comes ten times under other names."""
+    rng = np.random.default_rng(6)
+    scores = -10 * np.log10(rng.random((12, 12)))
+
+    def dealt(deals: int) -> dict[str, list[float]]:
+        outcomes, anchors = [], {}
+        for deal in range(deals):
+            for k in range(12):
+                search_ = Search("face", VirtualSubject(f"{deal}-{k}", {}), (Position.FACE,), 1)
+                others = [n for n in range(12) if n != k]
+                names = tuple(f"{deal}-{n}" for n in others)
+                outcomes.append(Outcome(search_, True, False, strangers=names, stranger_scores=scores[k, others]))
+                anchors[f"{deal}-{k}"] = str(k)
+        rates = stranger_rates(outcomes, anchors, QUICK)
+        assert rates["pairs_of_people"] == 66
+        ends: dict[str, list[float]] = rates["fmr_at_score_ci95"]
+        return ends
+
+    assert dealt(10)["10"] == pytest.approx(dealt(1)["10"])
+
+
 def test_no_strangers_at_all() -> None:
-    rates = stranger_rates([mated(0, 50, 1, HIT)], QUICK)
+    rates = stranger_rates([mated(0, 50, 1, HIT)], {"v0": "0"}, QUICK)
     assert rates["comparisons"] == 0
     assert rates["reached"] == {}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.real_data import RealSample
-from benchmarks.virtual_subjects import FINGERS, Limits, VirtualSubject, compose
+from benchmarks.virtual_subjects import FINGERS, Limits, compose, samples_of
 from matcher.positions import Modality, Position
 
 SETS = ("fvc2000_DB1_B", "fvc2002_DB1_B", "upek")
@@ -47,10 +47,6 @@ def eyes(two: int, one: int, unknown: int) -> list[RealSample]:
     return found
 
 
-def all_samples(subjects: list[VirtualSubject]) -> list[RealSample]:
-    return [x for s in subjects for rows in s.captures.values() for x in rows]
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=3), st.integers(0, 3))
 def test_fingers_are_paired_across_sets_as_often_as_can_be(counts: list[int], seed: int) -> None:
@@ -67,7 +63,7 @@ def test_fingers_are_paired_across_sets_as_often_as_can_be(counts: list[int], se
 def test_every_sample_is_used_once_and_synthetic_fingers_never() -> None:
     real = fingers(3, 2, 2) + faces(1, 4, 2, 1, 3, 1, 1) + eyes(3, 1, 2)
     synthetic = captures("fvc2002_DB4_B", "sfinge", Position.FINGER_UNKNOWN, 3)
-    assert Counter(all_samples(compose(real + synthetic, 7, "v"))) == Counter(real)
+    assert Counter(samples_of(compose(real + synthetic, 7, "v"))) == Counter(real)
 
 
 def test_samples_of_one_body_part_stay_together_in_their_order() -> None:
@@ -103,6 +99,24 @@ def test_searches_use_every_sample_but_the_enrolled_one_once() -> None:
     assert subject.probes([Position.FACE]) == 1
     assert subject.probes([*FINGERS, Position.FACE]) == 1
     assert subject.probes([Position.IRIS_LEFT]) == -1
+
+
+def test_limits_leave_samples_that_make_as_many_people_again() -> None:
+    samples = fingers(5, 4, 3) + faces(4, 4, 4, 1) + eyes(3, 0, 2)
+    limited = compose(samples, 2, "v", Limits(hands=3, faces=3, eyes=3, captures=2))
+    for seed in range(20):
+        again = compose(samples_of(limited), seed, "v")
+        assert Counter(samples_of(again)) == Counter(samples_of(limited))
+        assert [len(s.captures) for s in again] == [5, 5, 5]
+
+
+def test_an_anchor_is_one_real_person_in_every_deal() -> None:
+    samples = fingers(3, 3) + faces(2, 2, 2, 2)
+    deals = [compose(samples, seed, f"{seed}-") for seed in range(3)]
+    for subjects in deals:
+        assert [s.anchor.split("_")[0] for s in subjects[:3]] != ["lfw"] * 3
+        assert subjects[3].anchor.startswith("lfw")
+        assert all(s.anchor == s.captures[Position.RIGHT_INDEX][0].subject_id for s in subjects[:3])
 
 
 def test_limits() -> None:
