@@ -387,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="who makes up whom, and who is off record together")
     parser.add_argument("--small", action="store_true", help="few people, shipped calibrations: a test, no figures")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, and the tables to stderr")
     options = parser.parse_args(arguments)
     size = SMALL if options.small else FULL
     parameters = BootstrapParameters()
@@ -399,8 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = summarise(run_folds(samples, options.seed, size), options.seed, size, parameters)
     if options.json:
         print(json.dumps(result, allow_nan=False))
-    else:
-        Console(width=80).print(*render(result), sep="\n")
+    Console(width=80, stderr=options.json).print(*render(result), sep="\n")
     return 0
 
 
