@@ -56,7 +56,7 @@ from enrollment.evaluation.measures import Json, rate_key
 from enrollment.evaluation.templates import make_templates
 from enrollment.server_process import ServerProcess
 from enrollment.settings import load_settings
-from matcher.calibration import FUSION_FILE
+from matcher.calibration import FUSION_FILE, Calibrations
 from matcher.positions import Modality, Position
 
 NOTICE = (
@@ -247,7 +247,7 @@ def run_folds(samples: Sequence[RealSample], seed: int, size: Size, processes: i
                 calibrations = Path(folder)
                 write_half(calibrations, others, [templates[s] for s in others], f"not half {name}")
                 # The shipped model has seen everybody with two eyes.
-                fusion = fit_fusion({s.subject_id for s in others}.__contains__)
+                fusion = fit_fusion({s.subject_id for s in others}.__contains__, Calibrations.load(calibrations))
                 (calibrations / FUSION_FILE).write_text(fusion.to_json())
                 say(f"calibrations fitted on {len({s.subject_id for s in others})} people who are not of half {name}")
             say(f"half {name}:")

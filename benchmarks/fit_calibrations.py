@@ -9,6 +9,7 @@ from __future__ import annotations
 import enrollment.threads  # noqa: F401  # isort: skip
 
 import argparse
+import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +27,11 @@ DATA = {
     Modality.FACE: "LFW, the people of the evaluation manifest",
     Modality.IRIS: "CASIA-IrisV1 and MMU2",
 }
-DATE = "2026-11-22"
+DATES = {
+    Modality.FINGER: "FVC 2000 to 2004; UPEK not told",
+    Modality.FACE: "published 2007",
+    Modality.IRIS: "CASIA-IrisV1 about 2003, MMU2 about 2005",
+}
 
 
 def main() -> None:
@@ -38,7 +43,9 @@ def main() -> None:
     half: Path | None = arguments.half
     for modality in map(Modality, arguments.modality or [m.value for m in Modality]):
         which = "the half of the subjects that fits may see (enrollment/calibration/halves.py)" if half else "all"
-        description = DataDescription(DATA[modality], DATE, which, "benchmarks/fit_calibrations.py")
+        description = DataDescription(
+            DATA[modality], DATES[modality], datetime.date.today().isoformat(), which, "benchmarks/fit_calibrations.py"
+        )
         with progress_bar(quiet=False) as progress:
             scores = score_manifests(
                 manifests(modality),

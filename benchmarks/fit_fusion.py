@@ -5,8 +5,9 @@
 
 Fingers of two hands, two face matchers, and fingers with faces: NIST BSSR1 set 1, 517 people. The two eyes: MMU2, both
 eyes of one person, compared by this project's own comparator. Fingers of one hand: no set of real people that may be
-used shows them, so among strangers they are taken as correlated as much as the upper limit of those of two hands; the
-file says so. What a score may be trusted for is taken from upper 90 % limits, by bootstrap over subjects.
+used shows them, so among strangers they are taken as correlated as much as the upper limit of those of two hands, and
+trusted for no more than twice that allows; the file says so. What a score may be trusted for is taken from upper 90 %
+limits, by bootstrap over subjects.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from matcher.positions import Modality, Position
 from matcher.templates import Template
 
 DATE = "2026-11-22"
+NO_DATA = 2.0
+"""What is not known is trusted less: fingers of one hand count as so many times as alike as those of two can be."""
 
 
 def bssr1() -> tuple[dict[str, float], dict[str, StrangerCorrelation], int]:
@@ -55,14 +58,12 @@ def bssr1() -> tuple[dict[str, float], dict[str, StrangerCorrelation], int]:
     strangers = {
         "other_hand": stranger_correlation(impostor[:, fingers], subjects),
         "faces": stranger_correlation(impostor[:, faces], subjects),
-        "modalities": StrangerCorrelation(
-            float(np.mean([c.estimate for c in across])), float(np.mean([c.upper for c in across]))
-        ),
+        "modalities": StrangerCorrelation(float(np.mean([c.estimate for c in across])), max(c.upper for c in across)),
     }
     return evidence, strangers, people
 
 
-def eyes(keep: Callable[[str], bool]) -> tuple[float, StrangerCorrelation, int, int]:
+def eyes(keep: Callable[[str], bool], calibrations: Calibrations) -> tuple[float, StrangerCorrelation, int, int]:
     """Evidence and strangers' correlation of the two eyes, the number of people, and of strangers' comparisons."""
     both = {Position.IRIS_LEFT, Position.IRIS_RIGHT}
     listed = list_samples(iris_folder() / "mmu2.csv", Modality.IRIS).samples
@@ -81,28 +82,29 @@ def eyes(keep: Callable[[str], bool]) -> tuple[float, StrangerCorrelation, int, 
     usable = ~np.isnan(table).any(axis=1)
     subjects = people[pairs]
     same = subjects[:, 0] == subjects[:, 1]
-    calibration = Calibrations.load()[next(iter(whole.values()))[Position.IRIS_LEFT].algorithm]
+    calibration = calibrations[next(iter(whole.values()))[Position.IRIS_LEFT].algorithm]
     ratios = calibration.to_llr(calibration.to_score(table))
     evidence = fit_correlation(ratios[usable & same], ratios[usable & ~same])
     apart = usable & ~same
     return evidence, stranger_correlation(table[apart], subjects[apart]), int(people.max()) + 1, int(apart.sum())
 
 
-def fit(keep: Callable[[str], bool] = lambda subject: True) -> FusionModel:
+def fit(keep: Callable[[str], bool] = lambda subject: True, calibrations: Calibrations | None = None) -> FusionModel:
     """The model, with what each value was fitted on.
 
     Args:
         keep: which people with two eyes may be seen; those of BSSR1 are in no other set.
+        calibrations: that make eyes' scores ratios; None for the shipped ones.
     """
     evidence, strangers, people = bssr1()
-    eye_evidence, eye_strangers, eye_people, eye_pairs = eyes(keep)
+    eye_evidence, eye_strangers, eye_people, eye_pairs = eyes(keep, calibrations or Calibrations.load())
     strangers = strangers | {"eyes": eye_strangers}
     about: dict[str, Any] = {
         "data": {
             "other_hand, faces, modalities": f"NIST BSSR1 set 1: {people} people, left and right index fingers, "
             "two face matchers; none of the matchers is this project's",
             "eyes": f"MMU2: {eye_people} people, {eye_pairs} comparisons of both eyes of strangers",
-            "same_hand": "no data: as other_hand; among strangers its upper limit",
+            "same_hand": "no data, assumed: evidence as other_hand, strangers its upper limit, their limit twice that",
         },
         "strangers_limit": "upper 90 % by bootstrap over subjects",
         "date": DATE,
@@ -114,7 +116,7 @@ def fit(keep: Callable[[str], bool] = lambda subject: True) -> FusionModel:
     return FusionModel(
         Correlations(same_hand=hand, other_hand=hand, eyes=eye_evidence, faces=evidence["faces"]),
         Correlations(same_hand=upper["other_hand"], **found),
-        Correlations(same_hand=upper["other_hand"], **upper),
+        Correlations(same_hand=NO_DATA * upper["other_hand"], **upper),
         about,
     )
 

@@ -140,10 +140,19 @@ def fit_positions(
     impostor: Scores,
     positions: Sequence[Position],
     parameters: CalibrationParameters | None = None,
+    subjects: NDArray[np.int64] | None = None,
 ) -> list[Calibration]:
-    """A calibration for each matcher."""
+    """A calibration for each matcher; with the subjects of impostors, int64[n, 2], as cautious as those of a server."""
     return [
-        fit_calibration(p.modality, f"matcher-{k}", _present(g), _present(i), {}, parameters=parameters)
+        fit_calibration(
+            p.modality,
+            f"matcher-{k}",
+            _present(g),
+            _present(i),
+            {},
+            None if subjects is None else subjects[~np.isnan(i)],
+            parameters,
+        )
         for k, (p, g, i) in enumerate(zip(positions, genuine.T, impostor.T, strict=True))
     ]
 

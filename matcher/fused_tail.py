@@ -27,6 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from scipy.fft import next_fast_len
 
 from matcher.calibration import LN10_10, Calibration
 from matcher.fusion import censored_llr, modality_weights
@@ -36,14 +37,10 @@ from matcher.positions import Modality, Position
 
 @dataclasses.dataclass(frozen=True)
 class TailParameters:
-    """Of the numerical integration: fine enough that halving them moves a score by less than 0.1."""
+    """Of the numerical integration. Finer ones move scores up to 120 by less than 0.3."""
 
     step: float = 0.05
     """Between values of the ratio, in nats (0.2 dB)."""
-    values: int = 8192
-    """How many: 410 nats."""
-    lowest: float = -80.0
-    """The lowest sum, in nats: 17 spoilt positions of a share of 1 %."""
     node: float = 0.2
     """Between nodes of a factor, in standard deviations; sums of a normal density at such steps are exact to 1e-9 down
     to a variance of 0.04, and to 1 % down to 0.01."""
@@ -52,10 +49,10 @@ class TailParameters:
     """A factor beyond 10 has the probability 1e-23."""
     tilts: tuple[float, ...] = (0.0, 0.35, 0.7)
     """Strangers' ratios fall about as e^-x, correlated ones more slowly."""
-    highest_score: float = 150.0
+    highest_score: float = 170.0
     """A position's score is taken as at most this ..."""
-    deepest: float = 130.0
-    """... and the curve ends here, where what is cut off, 1e-15 a position, makes no difference."""
+    deepest: float = 150.0
+    """... and the curve ends here, where what is cut off, 1e-17 a position, makes no difference."""
     highest_correlation: float = 0.99
     """At 1 a position would be its factor, and nothing be left to convolve."""
 
@@ -113,53 +110,86 @@ def strangers_tail(
     """
     p = parameters or TailParameters()
     weights = modality_weights(positions, evidence)
-    values = p.lowest + p.step * np.arange(p.values)
-    tilted = np.stack([_sum_of_strangers(positions, ratios, weights, strangers, tilt, p) for tilt in p.tilts])
+    members = [_Member.of(r, float(w), p) for r, w in zip(ratios, weights, strict=True)]
+    highest = sum(m.llr[-1] for m in members)
+    size = next_fast_len(sum(m.bins for m in members), real=True)
+    below = p.step * np.arange(size)
+    tilted = np.stack([_sum_of_strangers(positions, members, strangers, tilt, size, p) for tilt in p.tilts])
     # Rounding errors of a transform are of one size all along, a share of its highest value.
     clearest = np.argmax(tilted / tilted.max(axis=1, keepdims=True), axis=0)
-    every = np.arange(p.values)
-    share = np.clip(tilted[clearest, every], 0.0, None) * np.exp(-np.array(p.tilts)[clearest] * values)
-    rate = np.clip(share[::-1].cumsum()[::-1], 1e-300, 1.0)
-    score = np.asarray(-10 * np.log10(rate), np.float64)
-    # A rate holds from the lower edge of its value on. One step more, so that where all of a rate lies on one value
-    # (everything beyond trust) no score in between is promised to it.
-    llr = np.asarray(values + 0.5 * p.step, np.float64)
+    share = np.clip(tilted[clearest, np.arange(size)], 0.0, None) * np.exp(np.array(p.tilts)[clearest] * below)
+    rate = np.clip(share.cumsum(), 1e-300, 1.0)[::-1]
+    score = np.asarray(np.maximum.accumulate(0.0 - 10 * np.log10(rate)), np.float64)
+    # Each position's values were rounded by half a step at most: no sum is promised more than one so much lower is.
+    llr = np.asarray((highest - below)[::-1] + 0.5 * p.step * len(members), np.float64)
     end = int(np.searchsorted(score, p.deepest))
-    keep = slice(max(0, int(np.searchsorted(score, 1e-6)) - 1), max(2, min(end, len(score))))
-    return FusedTail(llr[keep], np.asarray(np.maximum.accumulate(score[keep]), np.float64))
+    keep = slice(max(0, int(np.searchsorted(score, 1e-6)) - 1), max(2, end + 1))
+    return FusedTail(llr[keep], score[keep])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Member:
+    """One position: knots of score and weighted ratio, and how many values it is spread over, from the highest down.
+
+    Everything beyond trust has one value, the highest. Counted from there it needs no rounding, so that the rate at
+    which several positions reach it together is exact.
+    """
+
+    score: NDArray[np.float64]
+    llr: NDArray[np.float64]
+    bins: int
+
+    @classmethod
+    def of(cls, ratio: Ratio, weight: float, p: TailParameters) -> _Member:
+        below = ratio.score < p.highest_score
+        score = np.append(ratio.score[below], p.highest_score)
+        llr = np.append(ratio.llr[below], np.interp(p.highest_score, ratio.score, ratio.llr)) * weight
+        # Pulled apart, downwards, so that every value has one lowest score that reaches it.
+        llr = llr - 1e-9 * np.arange(len(llr))[::-1]
+        return cls(score, llr, int(np.ceil((llr[-1] - llr[0]) / p.step)) + 2)
+
+    def spectrum(
+        self, correlation: float, nodes: NDArray[np.float64], tilt: float, size: int, p: TailParameters
+    ) -> NDArray[np.complex128]:
+        """complex128[nodes, size / 2 + 1]: transform of the distribution, tilted, given the factor."""
+        edges = self.llr[-1] + p.step * (0.5 - np.arange(self.bins + 1))
+        needed = np.interp(edges, self.llr, self.score)
+        deviate = -special.ndtri_exp(-np.maximum(needed, 0.0) * LN10_10)
+        deviate = np.where(edges <= self.llr[0], -np.inf, np.where(edges > self.llr[-1], np.inf, deviate))
+        reach = special.ndtr((nodes[:, None] - deviate) / np.sqrt(1 - correlation))
+        mass = np.maximum(reach[:, 1:] - reach[:, :-1], 0.0)
+        return np.asarray(np.fft.rfft(mass * np.exp(-tilt * p.step * np.arange(self.bins)), size, axis=1))
 
 
 def _sum_of_strangers(
     positions: Sequence[Position],
-    ratios: Sequence[Ratio],
-    weights: NDArray[np.float64],
+    members: Sequence[_Member],
     strangers: Correlations,
     tilt: float,
+    size: int,
     p: TailParameters,
 ) -> NDArray[np.float64]:
-    """float64[values]: the probability of each value of the weighted sum, times e^(tilt * value)."""
+    """float64[size]: the probability of each value of the sum, from the highest down, times e^(-tilt * way down)."""
     nodes = np.arange(p.nodes_from, p.nodes_to + p.node / 2, p.node)
     common = strangers.modalities
-    product = np.ones((len(nodes), p.values // 2 + 1), np.complex128)
+    product = np.ones((len(nodes), size // 2 + 1), np.complex128)
     for modality in sorted({q.modality for q in positions}):
-        members = [k for k, q in enumerate(positions) if q.modality is modality]
+        own = [k for k, q in enumerate(positions) if q.modality is modality]
         within = max(common, _within(modality, strangers))
         inside = np.ones_like(product)
-        for hand, correlation in _hands([positions[k] for k in members], within, strangers):
+        for hand, correlation in _hands([positions[k] for k in own], within, strangers):
             leaf = min(correlation, p.highest_correlation)
             joint = np.ones_like(product)
-            spectra: dict[tuple[int, float], NDArray[np.complex128]] = {}
-            for k in (members[i] for i in hand):
-                key = (id(ratios[k]), float(weights[k]))
+            spectra: dict[tuple[bytes, bytes], NDArray[np.complex128]] = {}
+            for k in (own[i] for i in hand):
+                key = (members[k].score.tobytes(), members[k].llr.tobytes())
                 if key not in spectra:
-                    spectra[key] = _spectrum(ratios[k], float(weights[k]), leaf, nodes, tilt, p)
+                    spectra[key] = members[k].spectrum(leaf, nodes, tilt, size, p)
                 joint *= spectra[key]
             inside *= _integrated(joint, nodes, leaf - min(within, leaf))
         product *= _integrated(inside, nodes, within - common)
     centre = np.exp(-0.5 * nodes**2 / common) if common > 0 else (np.abs(nodes) < p.node / 2).astype(np.float64)
-    total = np.fft.irfft((centre / centre.sum()) @ product, p.values)
-    # Sums below zero stand at the end of the circle.
-    return np.roll(total, round(-p.lowest / p.step))
+    return np.fft.irfft((centre / centre.sum()) @ product, size)
 
 
 def _within(modality: Modality, strangers: Correlations) -> float:
@@ -186,33 +216,6 @@ def _hands(positions: Sequence[Position], within: float, strangers: Correlations
     right = [k for k in every if positions[k] < Position.LEFT_THUMB]
     left = [k for k in every if positions[k] >= Position.LEFT_THUMB]
     return [(hand, correlation) for hand in (right, left) if hand]
-
-
-def _spectrum(
-    ratio: Ratio, weight: float, correlation: float, nodes: NDArray[np.float64], tilt: float, p: TailParameters
-) -> NDArray[np.complex128]:
-    """complex128[nodes, values / 2 + 1]: transform of one position's distribution given its factor."""
-    highest = p.lowest + p.step * (p.values - 1)
-    below = ratio.score < p.highest_score
-    knots = np.append(ratio.score[below], p.highest_score)
-    llr = np.append(ratio.llr[below], np.interp(p.highest_score, ratio.score, ratio.llr))
-    llr = np.clip(llr * weight, p.lowest, highest - p.step)
-    edges = p.step * np.arange(np.floor(llr[0] / p.step), np.ceil(llr[-1] / p.step) + 2)
-    # The lowest score whose ratio reaches an edge. Knots of one ratio are pulled apart so that there is one.
-    rising = llr + 1e-9 * np.arange(len(llr))
-    needed = np.interp(edges, rising, knots)
-    deviate = -special.ndtri_exp(-np.maximum(needed, 0.0) * LN10_10)
-    deviate = np.where(edges <= rising[0], -np.inf, np.where(edges > rising[-1], np.inf, deviate))
-    reach = special.ndtr((nodes[:, None] - deviate) / np.sqrt(1 - correlation))
-    mass = np.maximum(reach[:, :-1] - reach[:, 1:], 0.0)
-    # What lies between two edges counts half at each, so that its mean stays.
-    split = np.zeros_like(reach)
-    split[:, :-1] += 0.5 * mass
-    split[:, 1:] += 0.5 * mass
-    circle = np.zeros((len(nodes), p.values))
-    places = np.round(edges / p.step).astype(np.int64) % p.values
-    circle[:, places] = split * np.exp(tilt * edges)
-    return np.asarray(np.fft.rfft(circle, axis=1), np.complex128)
 
 
 def _integrated(spectra: NDArray[np.complex128], nodes: NDArray[np.float64], variance: float) -> NDArray[np.complex128]:

@@ -64,6 +64,9 @@ class Correlations:
         return self.same_hand if same else self.other_hand
 
 
+CORRELATIONS = tuple(field.name for field in dataclasses.fields(Correlations))
+
+
 @dataclasses.dataclass(frozen=True)
 class FusionModel:
     """Fitted correlations; the defaults take positions as independent. Immutable."""
@@ -72,6 +75,12 @@ class FusionModel:
     strangers: Correlations = Correlations()
     strangers_limit: Correlations = Correlations()
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in CORRELATIONS:
+            estimate, limit = getattr(self.strangers, name), getattr(self.strangers_limit, name)
+            if limit < estimate:
+                raise _invalid(f"strangers_limit.{name} is {limit:g}, below the estimate of {estimate:g}")
 
     def to_json(self) -> str:
         """The model's text."""
@@ -94,19 +103,27 @@ class FusionModel:
             if data["fusion_version"] != FUSION_VERSION:
                 raise ValueError(f"fusion version {data['fusion_version']} is not {FUSION_VERSION}")
             kinds = ("evidence", "strangers", "strangers_limit")
-            evidence, strangers, limit = (
-                Correlations(**{str(k): float(v) for k, v in data[kind].items()}) for kind in kinds
-            )
+            evidence, strangers, limit = (_correlations(data[kind]) for kind in kinds)
             return cls(evidence, strangers, limit, dict(data["about"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except InvalidInput:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise _invalid(f"this is no fusion model that can be used ({error})") from None
 
     @classmethod
     def load(cls, folder: Path | None = None) -> FusionModel:
-        """The model of a deployment's folder where it holds one (``fusion_model.json``), else the shipped one."""
-        if folder is not None and (folder / FUSION_FILE).is_file():
-            return cls.from_json((folder / FUSION_FILE).read_text())
-        return _shipped()
+        """The model of a deployment's folder where it holds one (``fusion_model.json``), else the shipped one.
+
+        Raises:
+            InvalidInput (FUSION_INVALID): the file there is no model.
+        """
+        path = None if folder is None else folder / FUSION_FILE
+        if path is None or not path.exists():
+            return _shipped()
+        try:
+            return cls.from_json(path.read_text("utf-8"))
+        except (InvalidInput, OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{path}: {error}", reason="FUSION_INVALID") from None
 
 
 INDEPENDENT = FusionModel()
@@ -115,6 +132,13 @@ INDEPENDENT = FusionModel()
 @functools.cache
 def _shipped() -> FusionModel:
     return FusionModel.from_json((importlib.resources.files("matcher") / "calibrations" / FUSION_FILE).read_text())
+
+
+def _correlations(data: Mapping[str, Any]) -> Correlations:
+    """All of them must be told: one left out would count as independent, and make false HITs."""
+    if data.keys() != set(CORRELATIONS):
+        raise ValueError(f"correlations must be exactly {', '.join(CORRELATIONS)}; got {', '.join(map(str, data))}")
+    return Correlations(**{name: float(data[name]) for name in CORRELATIONS})
 
 
 def _invalid(message: str) -> InvalidInput:

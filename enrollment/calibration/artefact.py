@@ -19,13 +19,15 @@ class DataDescription:
 
     Attributes:
         data: a sentence.
-        date: ISO 8601, of the data.
+        date: when the data was captured or published, in words or ISO 8601.
+        fitted: ISO 8601, the day of the fit.
         which: part of the subjects; "all", or which half.
         made_by: the command.
     """
 
     data: str
     date: str
+    fitted: str
     which: str = "all"
     made_by: str = "ambis calibrate"
 
@@ -51,6 +53,7 @@ def make_artefact(
         "data": description.data,
         "which": description.which,
         "date": description.date,
+        "fitted": description.fitted,
         "subjects": scores.subjects,
         "body_parts": scores.classes,
         "samples": len(scores.samples),

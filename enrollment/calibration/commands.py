@@ -26,7 +26,8 @@ def calibrate(
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Gets ALGORITHM.json; name it 'calibrations'.")],
     description: Annotated[str, typer.Option(metavar="TEXT", help="What the data is: devices, people, place.")],
     date: Annotated[
-        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Of the data \\[default: today]")
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="When the data was captured, at the latest \\[default: not told]"),
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Use half of the people, so that figures of the others may be quoted.")
@@ -63,7 +64,8 @@ def calibrate(
         prefixes = tuple(exclude or ())
         told = DataDescription(
             description.strip(),
-            (date.date() if date else datetime.date.today()).isoformat(),
+            date.date().isoformat() if date else "not told",
+            datetime.date.today().isoformat(),
             "the half of the subjects that fits may see (enrollment/calibration/halves.py)" if half else "all",
         )
         with progress_bar(quiet=as_json) as progress:

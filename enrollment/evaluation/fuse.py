@@ -35,8 +35,8 @@ from enrollment.evaluation.measures import Json, histogram
 from enrollment.evaluation.progress import ProgressCallback, no_progress
 from enrollment.evaluation.rates import RULE_OF_THREE, is_supported
 from enrollment.evaluation.side_by_side import in_processes
-from enrollment.fused_honesty import ASKED, fit_fused_score, reached
-from enrollment.fusion_methods import METHODS, REFITTED, Method, Scores
+from enrollment.fused_honesty import ASKED, FusedScorer, reached
+from enrollment.fusion_methods import METHODS, REFITTED, Method, Scorer, Scores
 from matcher.cohort import cohort_normalise
 from matcher.errors import InvalidInput
 from matcher.positions import Modality, Position
@@ -45,7 +45,8 @@ FAR = 1e-4
 MISSING = 0.3
 COHORT = "_cohort"
 SERVED = "ours_score"
-EVERY: Mapping[str, Method] = METHODS | {SERVED: fit_fused_score}
+OBSERVED, VOUCHED = "observed_over_asked", "vouched_over_asked"
+EVERY: Mapping[str, Method] = METHODS | {SERVED: FusedScorer}
 COMPARED = (*EVERY, *(name + COHORT for name in ("llr_sum", "logistic_regression", "ours")))
 SETTINGS = ("all", "fingers", "faces", "all_30pct_missing")
 LEAST_PEOPLE = 100
@@ -85,7 +86,8 @@ class _Half:
         test: int64[t], the people tested.
         accepted: method -> setting -> bool[t, fars].
         fused: genuine and impostor scores of the headline method on all matchers; empty but in the first half.
-        reached: setting -> how many strangers reach each score of ``ASKED``, where ``ours_score`` is compared.
+        reached, vouched: setting -> how many strangers reach each score of ``ASKED``, and how many do by the part that
+            calibration vouches for; where ``ours_score`` is compared.
     """
 
     number: int
@@ -93,6 +95,7 @@ class _Half:
     accepted: dict[str, dict[str, NDArray[np.bool_]]]
     fused: tuple[NDArray[np.float64], NDArray[np.float64]]
     reached: dict[str, NDArray[np.int64]]
+    vouched: dict[str, NDArray[np.int64]]
 
 
 def evaluate_fuse(
@@ -190,7 +193,7 @@ def evaluate_matrices(
     gar = {name: {s: np.full((splits, len(study.fars)), np.nan) for s in columns} for name in methods}
     hits = {name: {s: np.zeros((people, len(study.fars))) for s in columns} for name in methods}
     tries = np.zeros(people)
-    passed: dict[str, list[NDArray[np.int64]]] = {}
+    passed: dict[str, dict[str, list[NDArray[np.int64]]]] = {}
     fused: tuple[NDArray[np.float64], NDArray[np.float64]] = (np.empty(0), np.empty(0))
     progress("halves", 0, splits)
     for done, one in enumerate(_outcomes(study, tasks, processes), 1):
@@ -199,8 +202,10 @@ def evaluate_matrices(
             for setting, accepted in found.items():
                 gar[name][setting][one.number] = accepted.mean(axis=0)
                 hits[name][setting][one.test] += accepted
-        for setting, counts in one.reached.items():
-            passed.setdefault(setting, []).append(counts)
+        for setting in one.reached:
+            counts = passed.setdefault(setting, {OBSERVED: [], VOUCHED: []})
+            counts[OBSERVED].append(one.reached[setting])
+            counts[VOUCHED].append(one.vouched[setting])
         if one.number == 0:
             fused = one.fused
         progress("halves", done, splits)
@@ -217,6 +222,7 @@ def evaluate_matrices(
         "gar_at_far_1e-4": headline,
         "gar_at_far_1e-4_ci95": {s: found["mean_ci95"] for s, found in headline.items()},
         "method": study.headline,
+        "served_method": SERVED,
         "methods": summaries,
         "matchers": list(names),
         "subjects": people,
@@ -271,19 +277,27 @@ def _evaluate_half(study: _Study, task: _Task) -> _Half:
     accepted = {}
     shown: tuple[NDArray[np.float64], NDArray[np.float64]] = (np.empty(0), np.empty(0))
     counted: dict[str, NDArray[np.int64]] = {}
+    vouched: dict[str, NDArray[np.int64]] = {}
     for name in study.methods:
         source = normalised if name.endswith(COHORT) else study.scores
-        fused = _fused(name.removesuffix(COHORT), source, study.positions, train, test, study.columns, lost)
+        fits: dict[tuple[int, ...], Scorer] = {}
+        fused = _fused(name.removesuffix(COHORT), source, study.positions, train, test, study.columns, lost, fits)
         accepted[name] = {s: accepted_at(table, study.fars) for s, table in fused.items()}
         if number == 0 and name == study.headline:
             shown = _split_matrix(fused["all"])
         if name == SERVED:
             counted = {s: reached(_split_matrix(table)[1]) for s, table in fused.items()}
-    return _Half(number, test, accepted, shown, counted)
+            scorer = fits[tuple(range(len(study.positions)))]
+            assert isinstance(scorer, FusedScorer)
+            for setting, flat in _seen(study.scores, study.positions, test, study.columns, lost).items():
+                trusted = scorer.trusted(flat).reshape(len(test), len(test))
+                vouched[setting] = reached(_split_matrix(trusted)[1])
+    return _Half(number, test, accepted, shown, counted, vouched)
 
 
-def _calibration(passed: Mapping[str, Sequence[NDArray[np.int64]]], impostors: int) -> Json | None:
-    """Strangers who reached each score, over those who should: over all halves, and the spread of single halves.
+def _calibration(passed: Mapping[str, Mapping[str, Sequence[NDArray[np.int64]]]], impostors: int) -> Json | None:
+    """Strangers who reached each score, and those who did by its trusted part, over those who should: over all halves,
+    and the spread of single halves.
 
     None for an FMR that one half's impostors do not support.
     """
@@ -291,13 +305,14 @@ def _calibration(passed: Mapping[str, Sequence[NDArray[np.int64]]], impostors: i
         return None
     asked = [10 ** (-score / 10) for score in ASKED]
     known = [is_supported(fmr, impostors) for fmr in asked]
-    result: Json = {"method": SERVED, "score": list(ASKED), "fmr_asked": asked, "observed_over_asked": {}}
-    for setting, counts in passed.items():
-        ratios = np.array(counts) / (impostors * np.array(asked))
-        result["observed_over_asked"][setting] = [
-            {"mean": float(column.mean()), "sd": float(column.std(ddof=1))} if supported else None
-            for column, supported in zip(ratios.T, known, strict=True)
-        ]
+    result: Json = {"method": SERVED, "score": list(ASKED), "fmr_asked": asked, OBSERVED: {}, VOUCHED: {}}
+    for setting, kinds in passed.items():
+        for kind, counts in kinds.items():
+            ratios = np.array(counts) / (impostors * np.array(asked))
+            result[kind][setting] = [
+                {"mean": float(column.mean()), "sd": float(column.std(ddof=1))} if supported else None
+                for column, supported in zip(ratios.T, known, strict=True)
+            ]
     return result
 
 
@@ -336,28 +351,45 @@ def _fused(
     test: NDArray[np.int64],
     settings: Mapping[str, list[int]],
     lost: NDArray[np.bool_],
+    fits: dict[tuple[int, ...], Scorer],
 ) -> dict[str, NDArray[np.float64]]:
-    """Fused scores of all pairs of test people, float64[t, t], in each setting; -inf where nothing is present."""
+    """Fused scores of all pairs of test people, float64[t, t], in each setting; -inf where nothing is present.
+
+    What was fitted, for which matchers, is put into ``fits``.
+    """
     genuine, impostor = pairs(scores, train)
-    table = np.moveaxis(scores[:, test][:, :, test], 0, -1)
-    every = list(range(len(positions)))
-    fits = {tuple(every): EVERY[method](genuine, impostor, positions)}
+    every = tuple(range(len(positions)))
+    fits[every] = EVERY[method](genuine, impostor, positions)
     results = {}
-    for setting, chosen in settings.items():
-        seen = np.where(lost, np.nan, table) if setting == "all_30pct_missing" else table
+    for setting, flat in _seen(scores, positions, test, settings, lost).items():
         if method in REFITTED:
+            chosen = settings[setting]
             key = tuple(chosen)
             if key not in fits:
                 fits[key] = EVERY[method](genuine[:, chosen], impostor[:, chosen], [positions[k] for k in chosen])
-            flat = seen[:, :, chosen].reshape(-1, len(chosen))
-            fused = fits[key](flat)
+            fused = fits[key](flat[:, chosen])
         else:
-            kept = np.isin(every, chosen)
-            flat = np.where(kept, seen, np.nan).reshape(-1, len(every))
-            fused = fits[tuple(every)](flat)
+            fused = fits[every](flat)
         nothing = np.isnan(flat).all(axis=1)
         results[setting] = np.where(nothing, -np.inf, fused).reshape(len(test), len(test))
     return results
+
+
+def _seen(
+    scores: NDArray[np.float64],
+    positions: Sequence[Position],
+    test: NDArray[np.int64],
+    settings: Mapping[str, list[int]],
+    lost: NDArray[np.bool_],
+) -> dict[str, Scores]:
+    """Raw scores of all pairs of test people in each setting, float64[t * t, k]; NaN where not seen."""
+    table = np.moveaxis(scores[:, test][:, :, test], 0, -1)
+    found = {}
+    for setting, chosen in settings.items():
+        seen = np.where(lost, np.nan, table) if setting == "all_30pct_missing" else table
+        kept = np.isin(range(len(positions)), chosen)
+        found[setting] = np.where(kept, seen, np.nan).reshape(-1, len(positions))
+    return found
 
 
 def _split_matrix(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -79,17 +79,22 @@ def _calibration(r: Mapping[str, Any]) -> list[str]:
     found = r.get("calibration")
     if found is None:
         return []
-    settings = found["observed_over_asked"]
-    rows = [
-        [f"{score:g}", f"{fmr:.1e}", *(_ratio(settings[s][k]) for s in settings)]
-        for k, (score, fmr) in enumerate(zip(found["score"], found["fmr_asked"], strict=True))
-    ]
+    settings = list(found["observed_over_asked"])
+    rows, vouched = (
+        [
+            [f"{score:g}", f"{fmr:.1e}", *(_ratio(found[kind][s][k]) for s in settings)]
+            for k, (score, fmr) in enumerate(zip(found["score"], found["fmr_asked"], strict=True))
+        ]
+        for kind in ("observed_over_asked", "vouched_over_asked")
+    )
     return [
         "<h2>Does the fused score mean what it says?</h2>",
         table(["Score", "FMR asked", *(SETTING_NAMES[s] for s in settings)], rows),
         "<p class=note>How many strangers of the people tested reach the score, over how many should: mean and "
         "standard deviation over the halves. Below 1 is cautious. &ndash;: fewer comparisons than the rule of three "
         "asks for.</p>",
+        "<h2>And the part that calibration vouches for, which makes a HIT?</h2>",
+        table(["Score", "FMR asked", *(SETTING_NAMES[s] for s in settings)], vouched),
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from enrollment.fused_honesty import ASKED, fit_fused_score, reached
+from enrollment.fused_honesty import ASKED, FusedScorer, reached
 from matcher.positions import Position
 
 POSITIONS = (Position.FACE, Position.FACE, Position.LEFT_INDEX, Position.RIGHT_INDEX)
@@ -24,7 +24,7 @@ def drawn(seed: int, people: int) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def test_strangers_not_fitted_on_keep_the_rate() -> None:
-    score = fit_fused_score(*drawn(1, 250), POSITIONS)
+    score = FusedScorer(*drawn(1, 250), POSITIONS)
     strangers = drawn(2, 250)[1]
     for missing in ((), (0,), (0, 2), (0, 1, 3)):
         table = strangers.copy()
@@ -32,11 +32,16 @@ def test_strangers_not_fitted_on_keep_the_rate() -> None:
         counts = reached(score(table))
         for asked, count in zip(ASKED, counts, strict=True):
             expected = len(table) * 10 ** (-asked / 10)
-            assert 0.5 * expected - 3 * math.sqrt(expected) < count < 2 * expected + 3 * math.sqrt(expected)
+            assert 0.4 * expected - 3 * math.sqrt(expected) < count < 1.3 * expected + 3 * math.sqrt(expected)
+        vouched = score.trusted(table)
+        assert (vouched <= score(table) + 0.5).all()
+        for asked, count in zip(ASKED, reached(vouched), strict=True):
+            expected = len(table) * 10 ** (-asked / 10)
+            assert count < 1.1 * expected + 3 * math.sqrt(expected)
 
 
 def test_nothing_present_is_no_score_and_one_alone_keeps_its_own() -> None:
-    score = fit_fused_score(*drawn(1, 120), POSITIONS)
+    score = FusedScorer(*drawn(1, 120), POSITIONS)
     table = np.full((2, 4), np.nan)
     table[1, 2] = 3.0
     assert np.isnan(score(table)[0])
@@ -45,7 +50,7 @@ def test_nothing_present_is_no_score_and_one_alone_keeps_its_own() -> None:
 
 
 def test_agreeing_matchers_reach_higher_than_one() -> None:
-    score = fit_fused_score(*drawn(1, 120), POSITIONS)
+    score = FusedScorer(*drawn(1, 120), POSITIONS)
     alone = np.where([False, False, True, False], 3.0, np.nan)
     assert score(np.full((1, 4), 3.0))[0] > score(alone[None, :])[0] + 20.0
 

@@ -269,7 +269,7 @@ def test_shipped_artefacts_cover_what_ships() -> None:
 def test_shipped_artefacts_say_how_good_they_are(algorithm: str) -> None:
     artefact = Calibrations.load()[algorithm]
     about = artefact.about
-    assert {"data", "date", "which", "subjects", "body_parts", "samples", "fit", "llr_fit"} <= about.keys()
+    assert {"data", "date", "fitted", "which", "subjects", "body_parts", "samples", "fit", "llr_fit"} <= about.keys()
     assert about["fit"] == json.loads(json.dumps(dataclasses.asdict(CalibrationParameters())))
     assert about["goodness"]["holds"] is True
     rates = about["goodness"]["fmr"]

@@ -7,7 +7,7 @@ import pytest
 
 from matcher.calibration import Calibrations
 from matcher.errors import NotCalibrated
-from matcher.fused_scores import FusedScores, FusionMember
+from matcher.fused_scores import HIGHEST_SCORE, FusedScores, FusionMember
 from matcher.fused_tail import Ratio, strangers_tail
 from matcher.fusion import calibrate_position, fuse_llrs
 from matcher.fusion_model import Correlations, FusionModel
@@ -43,6 +43,15 @@ def test_one_position_keeps_its_score() -> None:
     )
 
 
+def test_no_score_is_higher_than_the_highest_but_ratios_still_rank() -> None:
+    one, two = fused().fuse(
+        [[member(Position.FACE, 30.0)], [member(Position.FACE, 30.0), member(Position.LEFT_INDEX, 30.0)]]
+    )
+    assert one.score == two.score == HIGHEST_SCORE
+    assert two.llr > one.llr
+    assert one.trusted_score == FACE.trusted_to
+
+
 def test_every_subject_has_the_curve_of_its_own_positions() -> None:
     rng = np.random.default_rng(0)
     sets = [
@@ -68,7 +77,18 @@ def test_every_subject_has_the_curve_of_its_own_positions() -> None:
 def test_order_and_like_positions_make_no_difference() -> None:
     one = [member(Position.LEFT_INDEX, 2.0), member(Position.RIGHT_THUMB, 1.0), member(Position.FACE, 3.0)]
     other = [member(Position.FACE, 3.0), member(Position.RIGHT_LITTLE, 1.0), member(Position.LEFT_RING, 2.0)]
-    assert len(set(fused().fuse([one, other]))) == 1
+    mirror = [member(Position.RIGHT_RING, 2.0), member(Position.FACE, 3.0), member(Position.LEFT_INDEX, 1.0)]
+    assert len(set(fused().fuse([one, other, mirror]))) == 1
+
+
+def test_mirrored_hands_share_a_curve_of_their_own() -> None:
+    right = [member(Position(p), 1.0 + p / 10) for p in (1, 2, 7)]
+    left = [member(Position(p), 1.0 + q / 10) for p, q in ((6, 1), (8, 2), (3, 7))]
+    apart = [member(Position(p), 1.0 + q / 10) for p, q in ((6, 1), (1, 2), (3, 7))]
+    found = fused().fuse([right, left, apart])
+    assert found[0].score == pytest.approx(found[1].score, abs=1e-9)
+    together = [member(Position(p), 1.0 + q / 10) for p, q in ((1, 1), (2, 2), (3, 7))]
+    assert fused().fuse([together])[0].score < found[0].score
 
 
 def test_agreeing_positions_add_up_and_a_spoilt_one_does_not_sink() -> None:

@@ -17,6 +17,7 @@ from matcher.fused_tail import FusedTail, Ratio, TailParameters, strangers_tail
 from matcher.fusion import censored_llr, fuse_llrs
 from matcher.fusion_model import Correlations
 from matcher.positions import Modality, Position
+from tests.matcher.exact_tails import reach_all
 from tests.matcher.people import line
 
 FACE = line(Modality.FACE, "face-x", 0.0, 10.0, 40.0)
@@ -24,6 +25,7 @@ FINGER = line(Modality.FINGER, "finger-x", 0.0, 10.0, 25.0)
 EVIDENCE = Correlations(same_hand=0.3, other_hand=0.1, eyes=0.2, faces=0.5)
 STRANGERS = Correlations(same_hand=0.45, other_hand=0.25, eyes=0.15, faces=0.6, modalities=0.1)
 ALL = tuple(p for p in Position if not p.is_unknown)
+BY_MODALITY = {Modality.FINGER: FINGER, Modality.FACE: FACE, Modality.IRIS: FACE}
 
 EXACT = Ratio(np.array([0.0, 1000.0]), np.array([0.0, 1000.0]) * LN10_10)
 """Ratios of exactly the score: strangers' are exponential, and the sum of k of them has the law Gamma(k)."""
@@ -50,8 +52,8 @@ def test_independent_positions_follow_the_gamma_law(count: int) -> None:
     tail = strangers_tail(places, [EXACT] * count, Correlations(), Correlations())
     for s in (3.0, 6.0, 10.0, 20.0, 28.0):
         exact = -10 * float(stats.gamma.logsf(s, count)) / math.log(10)
-        # On the cautious side by at most a step and a half of 0.05 nats.
-        assert exact - 0.35 < tail.to_score(np.array([s]))[0] <= exact + 0.01
+        # On the cautious side by at most a step of 0.05 nats a position.
+        assert exact - 0.25 * (1 + count) < tail.to_score(np.array([s]))[0] <= exact + 0.01
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,9 @@ def test_correlated_strangers_against_plain_simulation(places: tuple[Position, .
         promised = float(reached[reached >= asked].min()) if (reached >= asked).any() else asked
         expected = len(fused) * 10 ** (-promised / 10)
         passed = int((reached >= asked).sum())
-        assert 0.8 * expected - 3 * math.sqrt(expected) <= passed <= 1.06 * expected + 3 * math.sqrt(expected)
+        # Censored, strangers crowd at a few values, and what lies a rounding below one is not promised its score.
+        least = 0.6 if censored else 0.8
+        assert least * expected - 3 * math.sqrt(expected) <= passed <= 1.06 * expected + 3 * math.sqrt(expected)
 
 
 def test_taken_as_independent_they_would_be_promised_too_low_a_rate() -> None:
@@ -91,14 +95,43 @@ def test_taken_as_independent_they_would_be_promised_too_low_a_rate() -> None:
     assert float((apart.to_score(fused) >= 30.0).mean()) > 2e-3
 
 
-def test_what_lies_beyond_trust_is_worth_what_reaching_it_is_worth() -> None:
-    places = (Position.RIGHT_INDEX, Position.LEFT_INDEX)
-    tail = strangers_tail(places, [Ratio.censored(FINGER)] * 2, Correlations(), Correlations())
-    top = tail.to_score(np.array([2 * censored_llr(FINGER)]))[0]
-    assert top == pytest.approx(50.0, abs=0.3)  # both reach 25, independently
-    assert tail.to_score(np.array([1000.0]))[0] <= 50.1 or tail.llr[-1] > 2 * censored_llr(FINGER)
-    one = strangers_tail(places[:1], [Ratio.censored(FINGER)], Correlations(), Correlations())
-    assert one.to_score(np.array([censored_llr(FINGER)]))[0] <= FINGER.trusted_to
+@pytest.mark.parametrize(
+    "places",
+    [
+        (Position.RIGHT_INDEX, Position.LEFT_INDEX),
+        (Position.LEFT_INDEX, Position.FACE),
+        (Position.IRIS_LEFT, Position.IRIS_RIGHT),
+        (Position.RIGHT_THUMB, Position.RIGHT_INDEX, Position.RIGHT_MIDDLE),
+        (Position.RIGHT_THUMB, Position.RIGHT_INDEX, Position.RIGHT_MIDDLE, Position.RIGHT_RING),
+        tuple(Position(k) for k in range(1, 6)),
+    ],
+)
+@pytest.mark.parametrize("moved", [0.0, 0.007, 0.013, 0.02, 0.024, 0.031, 0.045])
+def test_what_lies_beyond_trust_is_as_rare_as_all_reaching_it(places: tuple[Position, ...], moved: float) -> None:
+    """Wherever the value of what lies beyond trust falls between the steps."""
+    fitted = {m: dataclasses.replace(c, trusted_llr=c.trusted_llr + moved) for m, c in BY_MODALITY.items()}
+    made = [Ratio.censored(fitted[p.modality]) for p in places]
+    tail = strangers_tail(places, made, EVIDENCE, STRANGERS)
+    together = np.array([[censored_llr(fitted[p.modality]) for p in places]])
+    exact = reach_all(places, [fitted[p.modality].trusted_to for p in places], STRANGERS)
+    found = tail.to_score(fuse_llrs(together, places, EVIDENCE))[0]
+    assert exact - 0.1 * len(places) < found <= exact + 0.02
+    assert tail.to_score(np.array([1e6]))[0] <= exact + 0.02
+
+
+def test_one_alone_is_trusted_as_far_as_it_is() -> None:
+    one = strangers_tail((Position.LEFT_INDEX,), [Ratio.censored(FINGER)], Correlations(), Correlations())
+    assert FINGER.trusted_to - 0.2 < one.to_score(np.array([1e6]))[0] <= FINGER.trusted_to + 1e-6
+
+
+def test_strong_evidence_of_thirteen_positions_does_not_turn_into_none() -> None:
+    made = {m: Ratio.of(c) for m, c in BY_MODALITY.items()}
+    tail = strangers_tail(ALL, [made[p.modality] for p in ALL], Correlations(), STRANGERS)
+    at = np.array([-60.0, 0.0, 20.0, 60.0, 200.0, 400.0, 500.0, 1e4])
+    scores = tail.to_score(at)
+    assert (np.diff(scores) >= 0).all()
+    assert scores[-1] == scores[-2] > 120.0
+    assert math.copysign(1.0, scores[0]) == 1.0
 
 
 def test_thirteen_positions_stay_finite_and_ascend() -> None:
@@ -135,10 +168,12 @@ def test_finer_integration_moves_no_score_by_more_than_a_step() -> None:
         made,
         EVIDENCE,
         STRANGERS,
-        dataclasses.replace(parameters, step=parameters.step / 2, values=2 * parameters.values, node=0.0625),
+        dataclasses.replace(parameters, step=parameters.step / 2, node=parameters.node / 2),
     )
     at = np.linspace(-5, 40, 200)
-    assert np.abs(coarse.to_score(at) - fine.to_score(at)).max() < 0.25
+    apart = fine.to_score(at) - coarse.to_score(at)
+    assert apart.min() > -0.02  # the coarser one is the more cautious
+    assert apart.max() < 0.3
 
 
 def test_other_tilts_give_the_same_rates() -> None:

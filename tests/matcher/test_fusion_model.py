@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from matcher.fusion_model import INDEPENDENT, Correlations, FusionModel
 from matcher.positions import Position
 
 MODEL = FusionModel(
-    Correlations(0.4, 0.3, 0.5, 0.2), Correlations(0.2, 0.1, 0.1, 0.6, 0.05), Correlations(0.3, 0.2), {"data": "none"}
+    Correlations(0.4, 0.3, 0.5, 0.2),
+    Correlations(0.2, 0.1, 0.1, 0.6, 0.05),
+    Correlations(0.3, 0.2, 0.1, 0.7, 0.1),
+    {"data": "none"},
 )
 
 
@@ -42,6 +46,11 @@ def test_model_survives_json() -> None:
         MODEL.to_json().replace('"eyes": 0.5', '"eyes": NaN'),
         MODEL.to_json().replace('"eyes": 0.5', '"ears": 0.5'),
         MODEL.to_json().replace('"strangers": {', '"strangers": 3, "x": {'),
+        MODEL.to_json().replace('"eyes": 0.5,', ""),
+        MODEL.to_json().replace('"modalities": 0.1', '"modalities": 0.01'),
+        json.dumps(json.loads(MODEL.to_json()) | {"strangers": {}}),
+        "[" * 100_000,
+        MODEL.to_json().replace('"eyes": 0.5', '"eyes": 1e999'),
     ],
 )
 def test_nonsense_is_refused(text: str) -> None:
@@ -54,6 +63,13 @@ def test_a_deployments_model_replaces_the_shipped_one(tmp_path: Path) -> None:
     assert FusionModel.load(tmp_path) == shipped
     (tmp_path / "fusion_model.json").write_text(MODEL.to_json())
     assert FusionModel.load(tmp_path) == MODEL
+
+
+@pytest.mark.parametrize("content", [b"{}", b"\xff\xfe", b"[" * 100_000])
+def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "fusion_model.json").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"fusion_model\.json"):
+        FusionModel.load(tmp_path)
 
 
 def test_the_shipped_model_is_fitted_and_its_limits_lie_above_its_estimates() -> None:
