@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from unittest import mock
 
 import nbis
 import numpy as np
@@ -15,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.suites.networks import PlainNetwork, keeps_denormals
+from benchmarks.suites.networks import PublishedLeader, keeps_denormals
 from benchmarks.suites.pairs import Benchmark, Peer, measure
 from benchmarks.suites.sizes import Sizes
 from enrollment.extract.extractors import Extractors
 from enrollment.extract.finger import FingerExtractionParameters
 from enrollment.extract.finger_leader import LeaderNetwork
+from enrollment.extract.finger_minutiae import MinutiaeFinder
 from enrollment.extract.finger_quality import Nfiq2
 from enrollment.images import decode_image
 from enrollment.synthesis.finger import synthesise_finger
@@ -100,14 +100,13 @@ def test_extraction(benchmark: Benchmark, prints: Prints, extractors: Extractors
     benchmark.group = "finger extraction"
     images = prints.first[: sizes.images]
     p = FingerExtractionParameters()
-    tuned, nfiq2, mindtct = LeaderNetwork(), Nfiq2(), _mindtct(measure_quality=True)
-    with mock.patch("enrollment.extract.finger_leader.Network", PlainNetwork):
-        unmodified = LeaderNetwork()
+    tuned, unmodified = LeaderNetwork(), PublishedLeader()
+    nfiq2, mindtct = Nfiq2(), _mindtct(measure_quality=True)
 
     def ours() -> list[FingerTemplate]:
         return [_extract(extractors, image) for image in images]
 
-    def whole(network: LeaderNetwork) -> list[NDArray[np.int64]]:
+    def whole(network: MinutiaeFinder) -> list[NDArray[np.int64]]:
         found = []
         for image in images:
             grey = decode_image(image, media_type="image/png", ppi=500.0).grey

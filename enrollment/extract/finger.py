@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from enrollment.extract.extraction import Extraction
-from enrollment.extract.finger_leader import LeaderNetwork, Minutiae
+from enrollment.extract.finger_leader import LeaderNetwork
+from enrollment.extract.finger_minutiae import Minutiae, MinutiaeFinder
 from enrollment.extract.finger_quality import Nfiq2
 from enrollment.extract.finger_ridges import Ridges, find_ridges
 from enrollment.images import DecodedImage
 from matcher.errors import SampleRejected
-from matcher.finger.parameters import FINGER_ALGORITHM
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate
 
@@ -68,10 +68,10 @@ class FingerExtractionParameters:
 
 
 class FingerExtractor:
-    """Extracts minutiae templates; a ``ModalityExtractor``, thread-safe. About half a second a print on one thread.
+    """Extracts minutiae templates; a ``ModalityExtractor``, thread-safe. A quarter of a second a print on one thread.
 
     Args:
-        network: the session to use; a new one on the installed model when left out.
+        finder: of minutiae; a new session of LEADER on the installed model when left out.
         threads: of a new session's single call.
         measure_quality: whether to run NFIQ 2 (0.1 s); without it quality is estimated from ridges and minutiae.
 
@@ -80,19 +80,23 @@ class FingerExtractor:
     """
 
     modality = Modality.FINGER
-    algorithm = FINGER_ALGORITHM
 
     def __init__(
         self,
-        network: LeaderNetwork | None = None,
+        finder: MinutiaeFinder | None = None,
         *,
         threads: int = 1,
         measure_quality: bool = True,
         parameters: FingerExtractionParameters | None = None,
     ) -> None:
         self.parameters = parameters or FingerExtractionParameters()
-        self._network = network or LeaderNetwork(threads=threads)
+        self._finder = finder or LeaderNetwork(threads=threads)
         self._nfiq2 = Nfiq2() if measure_quality else None
+
+    @property
+    def algorithm(self) -> str:
+        """The finder's: templates of different finders are not comparable."""
+        return self._finder.algorithm
 
     def extract(self, image: DecodedImage) -> Extraction:
         """Extracts the template of one print; coordinates are those of the whole image at 500 ppi.
@@ -106,7 +110,7 @@ class FingerExtractor:
         ridges = find_ridges(grey)
         self._check_ridges(ridges)
         crop = np.ascontiguousarray(grey[ridges.top : ridges.bottom, ridges.left : ridges.right])
-        found = self._network.find(crop, min_quality=p.min_quality, max_count=p.max_minutiae)
+        found = self._finder.find(crop, min_quality=p.min_quality, max_count=p.max_minutiae)
         likeness = ridges.ridge_share * float(found.quality[:10].mean()) if len(found) else 0.0
         if len(found) < p.min_minutiae or likeness < p.min_likeness:
             raise SampleRejected(

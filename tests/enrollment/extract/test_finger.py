@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from enrollment.extract.extraction import ModalityExtractor
 from enrollment.extract.finger import FingerExtractor, resample
-from enrollment.extract.finger_leader import LeaderNetwork, find_model
 from enrollment.images import DecodedImage, decode_image
-from matcher.errors import ModalityUnavailable, SampleRejected
+from matcher.errors import SampleRejected
 from matcher.finger.comparison import FingerComparator
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, template_from_bytes
@@ -201,19 +200,6 @@ def test_parameters_are_obeyed(places: NDArray[np.float64]) -> None:
     assert len(template) == 10
     assert template.quality.min() >= 50
     assert np.all(np.diff(template.quality.astype(np.int64)) <= 0)
-
-
-def test_a_changed_model_is_refused(tmp_path: Path) -> None:
-    copy = tmp_path / "LEADER.onnx"
-    copy.write_bytes(find_model().read_bytes() + b"\0")
-    with pytest.raises(ModalityUnavailable, match="sha256"):
-        LeaderNetwork(copy)
-
-
-def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModalityUnavailable, match="make install"):
-        LeaderNetwork()
 
 
 def real_samples(modality: str) -> Iterator[tuple[str, DecodedImage]]:
