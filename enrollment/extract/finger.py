@@ -3,10 +3,10 @@
 Steps:
     1. resample to exactly 500 ppi (19.69 pixels/mm), the resolution that the network and the cylinders are made for;
     2. find the foreground and check that it has ridges (``finger_ridges``): a face, an eye, a text or an empty plate is
-       refused here, in 10 ms;
-    3. find minutiae within the foreground (``finger_leader``);
+       refused here, in 15 ms; white ridges are made dark (``finger_polarity``);
+    3. find minutiae within the foreground (``finger_leader``, or ``finger_mindtct`` where that is chosen);
     4. refuse what has too few or only doubtful ones;
-    5. quality by NFIQ 2 (``finger_quality``), and advice for the person who captures.
+    5. quality by NFIQ 2 (``finger_quality``), and advice for the person who captures (``finger_advice``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from enrollment.extract.extraction import Extraction
+from enrollment.extract.finger_advice import finger_advice
 from enrollment.extract.finger_leader import LeaderNetwork
 from enrollment.extract.finger_minutiae import Minutiae, MinutiaeFinder
 from enrollment.extract.finger_quality import Nfiq2
@@ -47,7 +48,6 @@ class FingerExtractionParameters:
             and 11, lie below (0.12, 0.16); above lie 2 of 438 eyes that were enlarged 1.6 times, of others none.
         min_quality: of a minutia. EER on real prints 1.0 % at 0.30, 0.7 % at 0.20, 0.8 % at 0.15.
         max_minutiae: kept, best first.
-        small_area, few_minutiae, low_quality, dark, pale: below (pale: above) which advice is given.
     """
 
     min_ppi: float = 200.0
@@ -60,11 +60,6 @@ class FingerExtractionParameters:
     min_likeness: float = 0.185
     min_quality: float = 0.20
     max_minutiae: int = 60
-    small_area: float = 70.0
-    few_minutiae: int = 15
-    low_quality: int = 25
-    dark: float = 90.0
-    pale: float = 180.0
 
 
 class FingerExtractor:
@@ -108,6 +103,10 @@ class FingerExtractor:
         p = self.parameters
         grey = self._at_500_ppi(image)
         ridges = find_ridges(grey)
+        is_inverted = ridges.polarity is not None and ridges.polarity.white_ridges
+        if is_inverted:
+            grey = 255 - grey
+            ridges = find_ridges(grey)
         self._check_ridges(ridges)
         crop = np.ascontiguousarray(grey[ridges.top : ridges.bottom, ridges.left : ridges.right])
         found = self._finder.find(crop, min_quality=p.min_quality, max_count=p.max_minutiae)
@@ -129,9 +128,10 @@ class FingerExtractor:
             FingerTemplate.encode_angle(found.direction),
             np.round(100.0 * np.clip(found.quality, 0.0, 1.0)).astype(np.uint8),
         )
-        score = self._nfiq2.score(grey) if self._nfiq2 else None
-        quality = estimated_quality(ridges, found) if score is None else score
-        return Extraction(template, quality, self._advice(image, grey, ridges, found, quality))
+        measured = self._nfiq2.measure(grey) if self._nfiq2 else None
+        quality = measured.score if measured else estimated_quality(ridges, found)
+        told = _about_the_image(image, is_inverted) + finger_advice(ridges, grey.shape, found, measured, quality)
+        return Extraction(template, quality, told)
 
     def _at_500_ppi(self, image: DecodedImage) -> NDArray[np.uint8]:
         p = self.parameters
@@ -162,29 +162,6 @@ class FingerExtractor:
         if max(height, width) > p.max_print:
             raise _too_large(width / PPI, height / PPI)
 
-    def _advice(
-        self, image: DecodedImage, grey: NDArray[np.uint8], ridges: Ridges, found: Minutiae, quality: int
-    ) -> tuple[str, ...]:
-        p = self.parameters
-        advice = []
-        if image.ppi is None:
-            advice.append("the resolution is unknown and 500 ppi was assumed: send the ppi with the image")
-        advice += _placement(ridges, grey.shape)
-        if ridges.ridge_area < p.small_area:
-            advice.append(
-                "only a small part of the finger shows: press flatter and move so that the whole finger shows"
-            )
-        if quality < p.low_quality:
-            if ridges.grey < p.dark:
-                advice.append("the print is dark and smeared: dry the finger, clean the sensor and press less hard")
-            elif ridges.grey > p.pale:
-                advice.append("the print is pale: press harder, or moisten the finger slightly")
-            else:
-                advice.append("the ridges are unclear: clean the sensor and press flatter, without sliding")
-        if len(found) < p.few_minutiae:
-            advice.append("few details were found: capture again, or add another finger")
-        return tuple(advice)
-
 
 def resample(grey: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     """uint8[h, w] scaled by exactly ``scale``, with an anti-aliasing Lanczos filter.
@@ -200,6 +177,15 @@ def resample(grey: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(grey).resize(new, Image.Resampling.LANCZOS, box=box))
 
 
+def _about_the_image(image: DecodedImage, is_inverted: bool) -> tuple[str, ...]:
+    told = []
+    if image.ppi is None:
+        told.append("the resolution is unknown and 500 ppi was assumed: send the ppi with the image")
+    if is_inverted:
+        told.append("the ridges are white and were taken for dark ones: set the scanner to dark ridges on white")
+    return tuple(told)
+
+
 def estimated_quality(ridges: Ridges, found: Minutiae) -> int:
     """0-100 from ridges and minutiae, for prints that NFIQ 2 cannot measure: clear ridges over 100 mm2 give the most.
 
@@ -207,20 +193,6 @@ def estimated_quality(ridges: Ridges, found: Minutiae) -> int:
     """
     area = min(ridges.ridge_area / 100.0, 1.0)
     return round(40.0 * area * ridges.ridge_share * float(found.quality.mean()))
-
-
-def _placement(ridges: Ridges, shape: tuple[int, ...]) -> list[str]:
-    """Advice where the print runs off one side while the other has room. Every print may run off the bottom."""
-    top, right, _, left = ridges.runs_off
-    height, width = shape[0], shape[1]
-    advice = []
-    if left and not right and width - ridges.right > 0.12 * width:
-        advice.append("the finger runs off the left edge: move it to the right, so that the whole finger shows")
-    if right and not left and ridges.left > 0.12 * width:
-        advice.append("the finger runs off the right edge: move it to the left, so that the whole finger shows")
-    if top and height - ridges.bottom > 0.12 * height:
-        advice.append("the finger runs off the top edge: move it down, so that the whole finger shows")
-    return advice
 
 
 def _too_large(width: float, height: float) -> SampleRejected:
