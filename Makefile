@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-crash test-fuzz lint format proto lock bench bench-ci baseline accuracy clean
+.PHONY: help install demo test test-crash test-fuzz lint format proto lock bench bench-ci baseline accuracy \
+	calibrate-check chimeric clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +63,12 @@ baseline: install  ## Write benchmarks/baseline.json from a run at small sizes
 accuracy: install  ## Load real samples through the server and print rank-1 hit rates (needs the folder of real samples)
 	$(BIN)/python -m benchmarks.fit_calibrations --half build/calibrations
 	$(BIN)/python -m benchmarks.bulk_load --calibrations build/calibrations
+
+calibrate-check: install  ## Do scores mean what they say for people not fitted on? Fails where not (needs real samples)
+	$(BIN)/python -m benchmarks.calibrate_check
+
+chimeric: install  ## Fusion on virtual people through the server (needs the folder of real samples)
+	$(BIN)/python -m benchmarks.chimeric
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

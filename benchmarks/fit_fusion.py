@@ -12,17 +12,20 @@ file says so. What a score may be trusted for is taken from upper 90 % limits, b
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.real_data import ROOT, real_samples, shared_folder, templates
-from enrollment.evaluate_fuse import load_scores
+from benchmarks.real_data import ROOT, iris_folder, shared_folder
+from enrollment.evaluation.comparisons import compare_pairs
+from enrollment.evaluation.fuse import load_scores
+from enrollment.evaluation.protocol import list_samples
+from enrollment.evaluation.templates import make_templates
 from enrollment.fusion_methods import fit_positions, to_llrs
+from enrollment.settings import load_settings
 from matcher.calibration import Calibrations
-from matcher.comparators import index_for
 from matcher.fusion_fit import StrangerCorrelation, fit_correlation, stranger_correlation
 from matcher.fusion_model import Correlations, FusionModel
 from matcher.positions import Modality, Position
@@ -59,44 +62,40 @@ def bssr1() -> tuple[dict[str, float], dict[str, StrangerCorrelation], int]:
     return evidence, strangers, people
 
 
-def eyes() -> tuple[float, StrangerCorrelation, int, int]:
+def eyes(keep: Callable[[str], bool]) -> tuple[float, StrangerCorrelation, int, int]:
     """Evidence and strangers' correlation of the two eyes, the number of people, and of strangers' comparisons."""
     both = {Position.IRIS_LEFT, Position.IRIS_RIGHT}
-    samples = [s for s in real_samples(Modality.IRIS) if s.position in both]
-    made = templates(samples)
+    listed = list_samples(iris_folder() / "mmu2.csv", Modality.IRIS).samples
+    samples = [s for s in listed if s.position in both and keep(s.subject_id)]
+    made = make_templates(samples, load_settings(), processes=2).outcomes
     found: dict[tuple[str, str], dict[Position, Template]] = {}
-    for sample, template in zip(samples, made, strict=True):
-        if not isinstance(template, str):
-            found.setdefault((sample.subject_id, sample.encounter), {})[sample.position] = template
+    for sample, outcome in zip(samples, made, strict=True):
+        if outcome.template is not None:
+            found.setdefault((sample.subject_id, sample.encounter_id), {})[sample.position] = outcome.template
     whole = {key: sides for key, sides in found.items() if sides.keys() == both}
     people = np.unique([subject for subject, _ in whole], return_inverse=True)[1].astype(np.int64)
-    table = np.stack([_scores([sides[side] for sides in whole.values()]) for side in sorted(both)], axis=1)
-    first, second = np.triu_indices(len(whole), 1)
+    pairs = np.stack(np.triu_indices(len(whole), 1), axis=1).astype(np.int64)
+    table = np.stack(
+        [compare_pairs([sides[side] for sides in whole.values()], pairs).scores for side in sorted(both)], axis=1
+    )
     usable = ~np.isnan(table).any(axis=1)
-    same = people[first] == people[second]
+    subjects = people[pairs]
+    same = subjects[:, 0] == subjects[:, 1]
     calibration = Calibrations.load()[next(iter(whole.values()))[Position.IRIS_LEFT].algorithm]
     ratios = calibration.to_llr(calibration.to_score(table))
     evidence = fit_correlation(ratios[usable & same], ratios[usable & ~same])
     apart = usable & ~same
-    pairs = np.stack([people[first], people[second]], axis=1)
-    return evidence, stranger_correlation(table[apart], pairs[apart]), int(people.max()) + 1, int(apart.sum())
+    return evidence, stranger_correlation(table[apart], subjects[apart]), int(people.max()) + 1, int(apart.sum())
 
 
-def _scores(made: list[Template]) -> NDArray[np.float64]:
-    """Raw scores of every pair, the earlier one first, in the order of ``np.triu_indices``."""
-    index = index_for(made[0].modality, made[0].algorithm)
-    index.apply([], [(i, 1, t) for i, t in enumerate(made)])
-    rows = [
-        index.compare(index.comparator.prepare(made[i]), np.arange(i + 1, len(made), dtype=np.int64))
-        for i in range(len(made) - 1)
-    ]
-    return np.concatenate(rows).astype(np.float64)
+def fit(keep: Callable[[str], bool] = lambda subject: True) -> FusionModel:
+    """The model, with what each value was fitted on.
 
-
-def fit() -> FusionModel:
-    """The model, with what each value was fitted on."""
+    Args:
+        keep: which people with two eyes may be seen; those of BSSR1 are in no other set.
+    """
     evidence, strangers, people = bssr1()
-    eye_evidence, eye_strangers, eye_people, eye_pairs = eyes()
+    eye_evidence, eye_strangers, eye_people, eye_pairs = eyes(keep)
     strangers = strangers | {"eyes": eye_strangers}
     about: dict[str, Any] = {
         "data": {

@@ -31,6 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2
 from enrollment import tables
 from enrollment.bulk import BulkCounts, BulkLoad, BulkOptions
+from enrollment.calibration.commands import calibrate
 from enrollment.client import AmbisClient, image_sample, read_options
 from enrollment.evaluation.commands import add_commands
 from enrollment.manifest import read_manifest
@@ -53,6 +54,7 @@ subject_app = typer.Typer(help="Subjects on record.", no_args_is_help=True)
 app.add_typer(subject_app, name="subject")
 
 add_commands(app)
+app.command()(calibrate)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Server = Annotated[str | None, typer.Option(help="host:port of the server \\[default: setting 'server']")]

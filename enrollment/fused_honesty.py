@@ -1,18 +1,19 @@
-"""Does the fused score mean what it says? False match rates asked for against those observed on people not fitted on.
+"""The fused score of comparisons from score files, as the matcher makes it, and whether it means what it says.
 
-The fused score of comparisons from score files, made as the matcher makes it: a calibration of each position, fitted
-correlations, and the curve of the positions that are present.
+A calibration of each position, fitted correlations, and the curve of the positions that are present. False match rates
+asked for are put against those observed on people not fitted on.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from enrollment.fusion_methods import Scorer, Scores, fit_evidence, fit_positions, to_llrs
-from matcher.fused_tail import Ratio, strangers_tail
+from matcher.fused_tail import FusedTail, Ratio, strangers_tail
 from matcher.fusion import fuse_llrs
 from matcher.fusion_fit import stranger_correlation
 from matcher.fusion_model import Correlations
@@ -22,14 +23,11 @@ ASKED = (10.0, 20.0, 25.0, 30.0, 35.0, 40.0)
 """-10*log10(FMR) asked for: 1e-1 to 1e-4."""
 
 
-def fit_fused_score(
-    genuine: Scores, impostor: Scores, subjects: NDArray[np.int64], positions: Sequence[Position]
-) -> Scorer:
-    """Raw scores to fused -10*log10(FMR).
+def fit_fused_score(genuine: Scores, impostor: Scores, positions: Sequence[Position]) -> Scorer:
+    """Raw scores to fused -10*log10(FMR); a ``fusion_methods.Method``.
 
     Args:
         genuine, impostor: float64[g, k], float64[n, k], raw scores of k matchers; NaN is missing.
-        subjects: int64[n, 2], numbers of the two people of each impostor comparison.
         positions: what each matcher compares.
 
     Returns:
@@ -37,8 +35,12 @@ def fit_fused_score(
     """
     fitted = fit_positions(genuine, impostor, positions)
     evidence = fit_evidence(to_llrs(fitted, genuine), to_llrs(fitted, impostor), positions)
-    strangers = _fit_strangers(impostor, subjects, positions)
+    strangers = _fit_strangers(impostor, positions)
     ratios = [Ratio.of(c) for c in fitted]
+
+    @functools.cache
+    def curve(columns: tuple[int, ...]) -> FusedTail:
+        return strangers_tail([positions[k] for k in columns], [ratios[k] for k in columns], evidence, strangers)
 
     def score(scores: Scores) -> Scores:
         present = ~np.isnan(scores)
@@ -52,8 +54,7 @@ def fit_fused_score(
                 result[rows] = fitted[only].to_score(scores[rows, only])
             elif len(columns) > 1:
                 places = [positions[k] for k in columns]
-                tail = strangers_tail(places, [ratios[k] for k in columns], evidence, strangers)
-                result[rows] = tail.to_score(fuse_llrs(llrs[np.ix_(rows, columns)], places, evidence))
+                result[rows] = curve(tuple(columns)).to_score(fuse_llrs(llrs[np.ix_(rows, columns)], places, evidence))
         return result
 
     return score
@@ -64,13 +65,14 @@ def reached(scores: Scores) -> NDArray[np.int64]:
     return np.array([int((scores >= asked).sum()) for asked in ASKED], np.int64)
 
 
-def _fit_strangers(impostor: Scores, subjects: NDArray[np.int64], positions: Sequence[Position]) -> Correlations:
+def _fit_strangers(impostor: Scores, positions: Sequence[Position]) -> Correlations:
     """Estimates from the pairs of matchers that there are; means where several pairs stand for one correlation."""
+    nobody = np.zeros((len(impostor), 2), np.int64)  # estimates need no subjects
     found: dict[str, list[float]] = {}
     for a in range(len(positions)):
         for b in range(a):
             name = _kind(positions[a], positions[b])
-            related = stranger_correlation(impostor[:, [a, b]], subjects, resamples=0)
+            related = stranger_correlation(impostor[:, [a, b]], nobody, resamples=0)
             found.setdefault(name, []).append(related.estimate)
     mean = {name: float(np.mean(values)) for name, values in found.items()}
     return Correlations(**{"same_hand": mean.get("other_hand", 0.0), **mean})

@@ -13,6 +13,8 @@ from enrollment.client import CallFailed, describe
 from matcher.errors import AmbisError, InvalidInput, NotFound
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
 
 
 @contextmanager

@@ -6,8 +6,8 @@ scores of people who are then not quoted, gives it the scale that leaves the sys
 1. FMR: the share of impostor comparisons that reach the raw score, as -10*log10 ("score" from here on). Measured
    quantiles inside the data; beyond the last one that enough impostors support, a generalised Pareto tail fitted to
    the excesses over a high quantile (Pickands 1975, Balkema & de Haan 1974: peaks over threshold).
-2. LLR: log-likelihood ratio of the score, by logistic regression on the score at a low prior (Brümmer & du Preez,
-   "Application-independent evaluation of speaker detection", 2006), held between two bounds: never above
+2. LLR: log-likelihood ratio of the score, by logistic or isotonic regression on the score at a low prior (Brümmer & du
+   Preez, "Application-independent evaluation of speaker detection", 2006), held between two bounds: never above
    score * ln(10)/10, because P(LR >= t | impostor) <= 1/t for every likelihood ratio, and never below the log of the
    share of spoilt genuine samples, so that one bad sample does not sink a person.
 3. ``trusted_to``: the score up to which the impostor comparisons support the FMR: the rule of three, FMR = 3/n, on the
@@ -15,8 +15,8 @@ scores of people who are then not quoted, gives it the scale that leaves the sys
 
 Comparisons that share a subject are not independent (ISO/IEC 19795-1, annex B): a person who is easily mistaken is so
 again and again. So where the fit is told who was compared, FMR is not the estimate but its upper confidence limit by
-bootstrap over subjects, and n is divided by the design effect, the variance of the bootstrapped FMR over that of
-independent comparisons.
+bootstrap over subjects, and n is divided by the design effect (``design_effect``). Both overstate what varies from pair
+to pair, up to three times, and so err to the safe side far out.
 
 The artefact is a small versioned JSON file; those of the shipped algorithms are in ``matcher/calibrations``, each
 with the data it was fitted on.
@@ -25,6 +25,7 @@ with the data it was fitted on.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import importlib.resources
 import json
@@ -36,7 +37,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from matcher.design_effect import design_effect
 from matcher.errors import InvalidInput, NotCalibrated
+from matcher.isotonic import isotonic_llr
 from matcher.logistic import fit_logistic
 from matcher.positions import Modality
 
@@ -44,6 +47,15 @@ ARTEFACT_VERSION = 1
 LN10_10 = math.log(10.0) / 10.0
 FUSION_FILE = "fusion_model.json"
 """Stands in the same folders; see ``fusion_model``."""
+
+
+class RatioFit(enum.StrEnum):
+    """How scores become log-likelihood ratios."""
+
+    LOGISTIC = "logistic"
+    """A line in the score: two numbers, for little data."""
+    ISOTONIC = "isotonic"
+    """Whatever rises: for much data. Beyond the last impostor the ratio rises as the score does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +76,9 @@ class CalibrationParameters:
     """Distance between knots, in score units (dB)."""
     resamples: int = 200
     """Bootstrap resamples of the subjects (Efron & Tibshirani 1993, chapter 6: 50 to 200 for standard errors)."""
-    confidence: float = 0.9
-    """One-sided confidence of the upper limit on FMR."""
+    confidence: float = 0.8
+    """One-sided confidence of the upper limit on FMR. At 0.9 fewer than half as many strangers as asked for passed at
+    the deepest levels, at 0.7 more than asked for with 28 fingers (docs/decisions/0012)."""
     design_score: float = 30.0
     """The design effect is taken where one comparison in 1,000 passes: far out, but with enough that do."""
     prior: float = 1e-3
@@ -90,7 +103,7 @@ class Calibration:
         trusted_llr: log-likelihood ratio of "reaches trusted_to": how much a score beyond it is worth for certain. (The
             ratio at a score is one of densities and may be small where genuine scores are as rare as impostors'.)
         llr_score, llr: float64[m], ascending knots of score -> log-likelihood ratio (natural logarithm).
-        about: what it was fitted on: data, counts, date, goodness.
+        about: what it was fitted on: data, counts, date, fit, goodness.
     """
 
     modality: Modality
@@ -174,7 +187,7 @@ class Calibration:
                 about=dict(data["about"]),
                 **knots,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidInput(
                 f"this is no calibration artefact that can be used ({error})", reason="CALIBRATION_INVALID"
             ) from None
@@ -203,11 +216,18 @@ class Calibrations:
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Calibrations:
-        """The shipped artefacts, and over them those of a folder (``*.json``)."""
+        """The shipped artefacts, and over them those of a folder (``*.json``).
+
+        Raises:
+            InvalidInput (CALIBRATION_INVALID): a file there is no artefact.
+        """
         artefacts = list(_shipped())
-        if folder is not None:
-            files = sorted(path for path in folder.glob("*.json") if path.name != FUSION_FILE)
-            artefacts += [Calibration.from_json(path.read_text()) for path in files]
+        files = [] if folder is None else sorted(p for p in folder.glob("*.json") if p.name != FUSION_FILE)
+        for path in files:
+            try:
+                artefacts.append(Calibration.from_json(path.read_text("utf-8")))
+            except (InvalidInput, OSError, UnicodeDecodeError) as error:
+                raise InvalidInput(f"{path}: {error}", reason="CALIBRATION_INVALID") from None
         return cls(artefacts)
 
 
@@ -227,6 +247,7 @@ def fit_calibration(
     about: Mapping[str, Any],
     impostor_subjects: NDArray[np.integer] | None = None,
     parameters: CalibrationParameters | None = None,
+    ratio: RatioFit = RatioFit.LOGISTIC,
 ) -> Calibration:
     """Fits an artefact.
 
@@ -234,13 +255,14 @@ def fit_calibration(
         modality, algorithm: what the scores are of.
         genuine: float[g], raw scores of same-subject comparisons, g >= 100.
         impostor: float[n], raw scores of different-subject comparisons, n >= 1,000.
-        about: description of the data; counts are added.
+        about: description of the data; counts and the fit are added.
         impostor_subjects: int[n, 2], numbers (from 0) of the two subjects of each impostor comparison; without it the
             comparisons are taken as independent.
         parameters: see the class.
+        ratio: how the log-likelihood ratios are fitted.
 
     Raises:
-        InvalidInput: too few or non-finite scores.
+        InvalidInput (CALIBRATION_DATA): too few or non-finite scores, or so few people that no FMR is supported.
     """
     p = parameters or CalibrationParameters()
     g = np.asarray(genuine, np.float64)
@@ -251,22 +273,48 @@ def fit_calibration(
             reason="CALIBRATION_DATA",
         )
     raw, score, slope, shape = _fmr_knots(np.sort(n), p)
-    effect = 1.0
-    if impostor_subjects is not None:
-        score, slope, effect = _cautious(n, np.asarray(impostor_subjects, np.int64), raw, score, slope, p)
+    subjects = None if impostor_subjects is None else np.asarray(impostor_subjects, np.int64)
+    at = int(np.argmin(np.abs(score - p.design_score)))
+    effect = 1.0 if subjects is None else design_effect(n >= raw[at], subjects)
     trusted_to = 10 * math.log10(len(n) / effect / 3)
+    if trusted_to < 1:
+        raise InvalidInput(
+            f"{len(n):,} impostor comparisons share so few people (design effect {effect:.0f}) that they support no "
+            "false match rate; calibration needs more people, not more samples of the same",
+            reason="CALIBRATION_DATA",
+        )
+    if subjects is not None:
+        score, slope = _cautious(n, subjects, raw, score, slope, p)
     flat = np.array([0.0, 1.0])
     draft = Calibration(modality, algorithm, raw, score, slope, shape, trusted_to, 0.0, flat, np.zeros(2), {})
-    llr_score, llr, spoilt = _llr_knots(draft.to_score(g), draft.to_score(n), p)
-    share = min(1.0 - spoilt, float(np.mean(draft.to_score(g) >= trusted_to)))
-    trusted_llr = max(0.0, math.log(max(share, 1e-6)) + trusted_to * LN10_10)
     counts = {
         "genuine_comparisons": len(g),
         "impostor_comparisons": len(n),
         "design_effect": round(effect, 2),
-        "spoilt_share": round(spoilt, 5),
+        "fit": dataclasses.asdict(p),
     }
-    return dataclasses.replace(draft, llr_score=llr_score, llr=llr, trusted_llr=trusted_llr, about={**about, **counts})
+    return fit_ratio(dataclasses.replace(draft, about={**about, **counts}), g, n, p, ratio)
+
+
+def fit_ratio(
+    calibration: Calibration,
+    genuine: NDArray[np.float64],
+    impostor: NDArray[np.float64],
+    parameters: CalibrationParameters,
+    ratio: RatioFit,
+) -> Calibration:
+    """The same artefact with its log-likelihood ratios fitted anew.
+
+    Args:
+        genuine, impostor: float64[g], float64[n], raw scores; finite.
+    """
+    of_genuine = calibration.to_score(genuine)
+    llr_score, llr, spoilt = _llr_knots(of_genuine, calibration.to_score(impostor), parameters, ratio)
+    trusted_to = calibration.trusted_to
+    share = min(1.0 - spoilt, float(np.mean(of_genuine >= trusted_to)))
+    trusted_llr = max(0.0, math.log(max(share, 1e-6)) + trusted_to * LN10_10)
+    about = {**calibration.about, "spoilt_share": round(spoilt, 5), "llr_fit": ratio.value}
+    return dataclasses.replace(calibration, llr_score=llr_score, llr=llr, trusted_llr=trusted_llr, about=about)
 
 
 def _fmr_knots(
@@ -314,8 +362,8 @@ def _cautious(
     score: NDArray[np.float64],
     slope: float,
     p: CalibrationParameters,
-) -> tuple[NDArray[np.float64], float, float]:
-    """Scores of the knots at the upper limit on FMR, the slope at its lower limit, and the design effect."""
+) -> tuple[NDArray[np.float64], float]:
+    """Scores of the knots at the upper limit on FMR, and the slope at its lower limit."""
     rng = np.random.default_rng(0)
     people = int(subjects.max()) + 1
     bins = np.searchsorted(raw, impostor, side="right")  # how many knots each comparison reaches
@@ -334,22 +382,27 @@ def _cautious(
     upper = np.quantile(table, p.confidence, axis=0)
     limited = np.minimum.accumulate(np.minimum(upper, 1.0))
     cautious = np.minimum(score, -10 * np.log10(np.maximum(limited, 1e-12)))
-    at = int(np.argmin(np.abs(score - p.design_score)))
-    mean = float(table[:, at].mean())
-    effect = max(1.0, float(table[:, at].var()) / (mean * (1 - mean) / len(impostor))) if 0 < mean < 1 else 1.0
-    return np.maximum.accumulate(cautious), _tail_slope(float(np.quantile(excesses, p.confidence))), effect
+    if excesses:
+        slope = _tail_slope(float(np.quantile(excesses, p.confidence)))
+    return np.maximum.accumulate(cautious), slope
 
 
 def _llr_knots(
-    genuine: NDArray[np.float64], impostor: NDArray[np.float64], p: CalibrationParameters
+    genuine: NDArray[np.float64], impostor: NDArray[np.float64], p: CalibrationParameters, ratio: RatioFit
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Knots of score -> LLR between the two bounds, and the share of spoilt genuine samples."""
     spoilt = max(p.spoilt_minimum, float(np.mean(genuine < p.spoilt_score)))
-    offset, weights = fit_logistic(genuine[:, None], impostor[:, None], p.prior)
-    slope = max(float(weights[0]), 0.0)
     knots = np.arange(0.0, 121.0, 1.0)
-    ratio = np.logaddexp(math.log(spoilt), math.log1p(-spoilt) + offset + slope * knots)
-    return knots, np.minimum(ratio, knots * LN10_10), spoilt
+    if ratio is RatioFit.LOGISTIC:
+        offset, weights = fit_logistic(genuine[:, None], impostor[:, None], p.prior)
+        plain = offset + max(float(weights[0]), 0.0) * knots
+    else:
+        steps, ratios = isotonic_llr(genuine, impostor, p.prior)
+        # No impostor went further, but those who would are as rare as the score says.
+        beyond = np.maximum(0.0, knots - impostor.max())
+        plain = np.interp(knots, steps, ratios) + beyond * LN10_10
+    mixed = np.logaddexp(math.log(spoilt), math.log1p(-spoilt) + plain)
+    return knots, np.minimum(mixed, knots * LN10_10), spoilt
 
 
 def _check_knots(name: str, knots: NDArray[np.float64], strict: bool) -> None:

@@ -134,5 +134,5 @@ def kish(llrs: NDArray[np.float64], correlation: NDArray[np.float64]) -> NDArray
     """Sum over the positions present, times n / sum of their correlations."""
     mask = (~np.isnan(llrs)).astype(np.float64)
     count = mask.sum(axis=1)
-    related = np.einsum("ij,jk,ik->i", mask, correlation, mask)
+    related = (mask @ correlation * mask).sum(axis=1)
     return np.asarray(np.nansum(llrs, axis=1) * count / np.maximum(related, 1.0), np.float64)

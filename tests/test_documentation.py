@@ -186,6 +186,24 @@ def vouched_for(samples: str) -> float:
     return FusedScores(Calibrations.load(), FusionModel.load()).fuse([members])[0].trusted_score
 
 
+def test_calibration_tables_of_the_card() -> None:
+    founded, holds = [], []
+    for a in artefacts().values():
+        about, goodness = a.about, a.about["goodness"]
+        founded.append(
+            f"| `{a.algorithm}` | {about['subjects']:,} | {about['impostor_comparisons']:,} | "
+            f"{about['design_effect']:.1f} | {a.trusted_to:.1f} |"
+        )
+        llr = goodness["llr"]
+        cost, cllr = llr["cross_entropy"], llr["cllr"]
+        holds.append(
+            f"| `{a.algorithm}` | {cost['logistic']:.4f} | {cost['isotonic']:.4f} | {llr['least_cross_entropy']:.4f} | "
+            f"{cllr[llr['chosen']]:.4f} | {llr['least_cllr']:.4f} |"
+        )
+    for table in ("\n".join(founded), "\n".join(holds)):
+        assert table in (ROOT / "docs/PERFORMANCE_CARD.md").read_text(), f"the card needs these rows:\n{table}"
+
+
 def test_table_of_what_can_be_a_hit() -> None:
     """People among whom the highest trusted score of some samples still reaches the threshold of a HIT."""
     rows = ["| samples | vouched for up to | people |", "|---|---|---|"]

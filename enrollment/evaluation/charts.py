@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 GENUINE, IMPOSTOR, BAND = "#0b6e4f", "#b3261e", "#9ec9b9"
+_METHODS = ("#b3261e", "#1f5fa8", "#c77700", "#7b3fa0", "#6b6b6b", "#00838f", "#ad6a8a", "#5d7a00")
 _STYLE: Any = {
     "font.size": 10,
     "axes.grid": True,
@@ -83,6 +84,7 @@ def cmc(hit_rates: Sequence[float | None], limits: Sequence[Sequence[float] | No
         )
         axes.plot(ranks, [v for _, v, _ in known], color=GENUINE, linewidth=1.8)
         axes.set_ylim(top=1.0)
+        axes.set_xlim(1, max(ranks))
         return _svg(figure)
 
 
@@ -105,9 +107,39 @@ def discard(curve: Mapping[str, Any]) -> str:
         return _svg(figure)
 
 
-def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+def method_curves(fars: Sequence[float], methods: Mapping[str, Mapping[str, Any]], headline: str, title: str) -> str:
+    """DET curves of several methods; the headline with its confidence band, cohort variants dashed."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(f"DET: {title}", "false accept rate", "share of genuine pairs not accepted", height=5.2)
+        x = np.asarray(fars)
+        ends = np.asarray(methods[headline]["gar_ci95"])
+        misses = {name: 1 - np.asarray(found["gar"]) for name, found in methods.items()}
+        floor = 10 ** np.floor(np.log10(max(1e-4, min(m[m > 0].min(initial=1.0) for m in misses.values()))))
+        axes.fill_between(
+            x, np.maximum(1 - ends[:, 1], floor), np.maximum(1 - ends[:, 0], floor), color=BAND, alpha=0.5, linewidth=0
+        )
+        bases = list(dict.fromkeys(name.split(",")[0] for name in methods))
+        for name, miss in misses.items():
+            base, is_first = name.split(",")[0], name == headline
+            axes.plot(
+                x,
+                np.maximum(miss, floor),
+                label=name,
+                color=GENUINE if base == headline.split(",")[0] else _METHODS[bases.index(base) % len(_METHODS)],
+                linestyle="--" if base != name else "-",
+                linewidth=2.4 if is_first else 1.1,
+                zorder=3 if is_first else 2,
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=floor)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        return _svg(figure)
+
+
+def _axes(title: str, x: str, y: str, height: float = 4.2) -> tuple[Figure, Axes]:
     # Figure, not pyplot: no window system, no global state.
-    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(6.0, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel(x)

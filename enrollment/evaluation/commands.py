@@ -12,11 +12,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from enrollment.evaluation.progress import ProgressCallback
-from enrollment.reporting import reported
+from enrollment.evaluation.progress import progress_bar
+from enrollment.reporting import EXIT_INTERRUPTED, reported
+from matcher.errors import InvalidInput
 from matcher.positions import Modality
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -30,6 +29,8 @@ Processes = Annotated[int, typer.Option(min=1, max=256, help="Templates extracte
 Cache = Annotated[
     Path | None, typer.Option(help="Folder of templates kept \\[default: ambis/evaluation in the user's cache]")
 ]
+
+_GOES_ON = "; templates made so far are kept, the same command goes on from them"
 
 
 def add_commands(app: typer.Typer) -> typer.Typer:
@@ -57,10 +58,10 @@ def verify(
 ) -> None:
     """Measure 1:1 accuracy: EER, FNMR at FMR, DET, with 95 % intervals."""
     # Imported here and below: 'ambis --help' must not wait for FAISS, onnxruntime and matplotlib.
-    with reported(as_json):
+    with _run(report, as_json):
         from enrollment.evaluation.verify import evaluate_verify
 
-        with _progress(quiet=as_json) as progress:
+        with progress_bar(quiet=as_json) as progress:
             result = evaluate_verify(
                 manifest,
                 impostors,
@@ -86,10 +87,10 @@ def identify(
     as_json: AsJson = False,
 ) -> None:
     """Measure 1:N accuracy: rank-1 hit rate, CMC, FNIR at FPIR, with 95 % intervals."""
-    with reported(as_json):
+    with _run(report, as_json):
         from enrollment.evaluation.identify import evaluate_identify
 
-        with _progress(quiet=as_json) as progress:
+        with progress_bar(quiet=as_json) as progress:
             result = evaluate_identify(
                 gallery,
                 probes,
@@ -107,17 +108,32 @@ def fuse(
     scores: Annotated[Path, typer.Argument(help="NPZ: one square score matrix a matcher, genuine on the diagonal.")],
     splits: Annotated[int, typer.Option(min=2, max=1000, help="Random halves by subject.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves.")] = 0,
+    report: Report = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Halves worked on side by side.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Compare ways to fuse scores: fitted on one half of the people, tested on the other."""
-    with reported(as_json):
-        from enrollment.evaluate_fuse import evaluate_fuse, fuse_table
+    with _run(report, as_json, goes_on=""):
+        from enrollment.evaluation.fuse import evaluate_fuse
 
-        result = evaluate_fuse(scores, splits, seed)
-        if as_json:
-            typer.echo(json.dumps(result, allow_nan=False))
-        else:
-            Console().print(fuse_table(result))
+        with progress_bar(quiet=as_json) as progress:
+            result = evaluate_fuse(scores, splits, seed, processes=processes, progress=progress)
+        _answer(result, report, as_json)
+
+
+@contextmanager
+def _run(report: Path | None, as_json: bool, goes_on: str = _GOES_ON) -> Iterator[None]:
+    """Errors and Ctrl-C as people read them; a report that cannot be written is refused before the work."""
+    with reported(as_json):
+        if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+            raise InvalidInput(
+                f"the report {report} cannot be written: name a file in a folder that exists", reason="REPORT_INVALID"
+            )
+        try:
+            yield
+        except KeyboardInterrupt:
+            typer.echo("ambis: interrupted" + goes_on, err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _answer(result: dict[str, Any], report: Path | None, as_json: bool) -> None:
@@ -128,41 +144,10 @@ def _answer(result: dict[str, Any], report: Path | None, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, allow_nan=False))
         return
+    from enrollment.evaluation.terminal import summary
+
     console = Console()
-    console.print(_summary(result))
+    for part in summary(result):
+        console.print(part, markup=False, highlight=False)
     if report is not None:
         console.print(f"report in {report}", markup=False)
-
-
-def _summary(result: dict[str, Any]) -> Table:
-    from enrollment.evaluation.report import in_words
-
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("Rate")
-    table.add_column("Value", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for row in in_words(result):
-        table.add_row(*row)
-    return table
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[ProgressCallback]:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
-    )
-    with bar:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield show

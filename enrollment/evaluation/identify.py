@@ -15,25 +15,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from enrollment.evaluation.accounting import (
-    apply_gate,
-    enrolment_failures,
-    extraction_seconds,
-    header,
-    unusable_rows,
-)
+from enrollment.evaluation.accounting import extraction_seconds, header
 from enrollment.evaluation.bootstrap import BootstrapParameters, ScoreSet, interval, mean_replicates
+from enrollment.evaluation.groups import capture_days, check_column, date_column, gap_names, gap_order, sample_groups
 from enrollment.evaluation.measures import FPIR_TARGETS, Json, histogram, operating_points
+from enrollment.evaluation.preparation import prepare
 from enrollment.evaluation.progress import ProgressCallback, no_progress
-from enrollment.evaluation.protocol import EvaluationSample, column_values, list_samples
+from enrollment.evaluation.protocol import EvaluationSample, list_samples
 from enrollment.evaluation.rates import hit_rates
-from enrollment.evaluation.templates import MadeTemplate, make_templates
+from enrollment.evaluation.templates import MadeTemplate
 from enrollment.settings import Settings, load_settings
 from matcher.calibration import Calibrations
 from matcher.changes import EncounterEnrolled, Reference
@@ -118,7 +114,9 @@ def evaluate_identify(
     Args:
         gallery: manifest of the people enrolled.
         probes: manifest of the searches; a probe whose subject the gallery does not list is non-mated.
-        by: column of the probes' manifest by which the rates are broken down as well.
+        by: column of the probes' manifest by which the rates are broken down as well; see ``groups``. The time gap of
+            a mated search is that to the mate's nearest sample in the gallery; every time gap is set against all
+            non-mated searches.
         gate: samples of a lower quality (0-100), in either manifest, are taken away; their shares are told.
         modality: of the rows that are used; None for all, fused as the server does.
         processes, cache, parameters: see ``evaluate_verify``.
@@ -134,22 +132,12 @@ def evaluate_identify(
     """
     p = parameters or BootstrapParameters()
     chosen = settings or load_settings()
-    lists = {"gallery": list_samples(gallery, modality), "probes": list_samples(probes, modality)}
+    listed = {"gallery": list_samples(gallery, modality), "probes": list_samples(probes, modality)}
     if by is not None:
-        column_values(lists["probes"].samples, by)
-    everything = [*lists["gallery"].samples, *lists["probes"].samples]
-    templates = make_templates(everything, chosen, processes=processes, cache=cache, progress=progress)
-    split = len(lists["gallery"].samples)
-    made = {"gallery": templates.outcomes[:split], "probes": templates.outcomes[split:]}
-    gates: Json = {}
-    encounters: dict[str, list[Encounter]] = {}
-    failures: Json = {}
-    for name, side in lists.items():
-        gates[name], kept = apply_gate(side.samples, made[name], gate, p)
-        samples, outcomes = [side.samples[i] for i in kept], [made[name][i] for i in kept]
-        encounters[name] = _encounters(samples, outcomes)
-        failures[name] = {**enrolment_failures(samples, outcomes, p), **unusable_rows(side)}
-    same = {m.sha256 for m in made["gallery"]} & {m.sha256 for m in made["probes"]}
+        check_column(listed["probes"].samples, by)
+    prepared = prepare(listed, gate, p, settings=chosen, processes=processes, cache=cache, progress=progress)
+    encounters = {name: _encounters(one.samples, one.made) for name, one in prepared.lists.items()}
+    same = set.intersection(*({m.sha256 for m in one.made} for one in prepared.lists.values()))
 
     engine, references = _engine(
         encounters["gallery"], Calibrations.load(chosen.calibrations), FusionModel.load(chosen.calibrations)
@@ -161,17 +149,19 @@ def evaluate_identify(
     began = time.perf_counter()
     progress("intervals", 0, 1)
     rates = _rates(searches, total, p, curve=True)
-    groups = None if by is None else _by_column(searches, total, encounters["probes"], by, p)
+    groups = None if by is None else _by_column(searches, total, encounters, by, p)
     progress("intervals", 1, 1)
     searched = int((~searches.failed).sum())
     enrolled = {e.subject_id for e in encounters["gallery"] if e.usable}
-    used = [m for e in (*encounters["gallery"], *encounters["probes"]) for m in e.made]
+    used = prepared.made
+    modalities = {s.position.modality for one in prepared.lists.values() for s in one.samples}
+    failures = {name: one.not_used for name, one in prepared.lists.items()}
     return {
         **header("identify", p),
         "manifest": f"{gallery.name} (gallery), {probes.name} (probes)",
-        "modality": ", ".join(sorted({s.position.modality.value for s in everything})),
+        "modality": ", ".join(sorted({m.value for m in modalities})),
         "algorithm": ", ".join(sorted({m.template.algorithm for m in used if m.template is not None})) or None,
-        "gate": gates if gate is not None else None,
+        "gate": {name: one.gate for name, one in prepared.lists.items()} if gate is not None else None,
         "gallery": len({e.subject_id for e in encounters["gallery"]}),
         "gallery_enrolled": len(enrolled),
         "gallery_references": references,
@@ -184,8 +174,7 @@ def evaluate_identify(
         "extraction_seconds": extraction_seconds(used),
         "searches_per_second": searched / search_seconds if search_seconds > 0 else None,
         "seconds": {
-            "templates": templates.wall_seconds,
-            "templates_made_now": templates.made,
+            **prepared.seconds,
             "searches": search_seconds,
             "intervals": time.perf_counter() - began,
         },
@@ -261,6 +250,7 @@ def _rates(searches: Searches, total: int, p: BootstrapParameters, *, curve: boo
         "rank1_ci95": limits[0],
         "fnir_at_fpir": points["rate"],
         "fnir_at_fpir_ci95": points["ci95"],
+        "missed_at_fpir": points["missed"],
         "score_threshold_at_fpir": points["threshold"],
         "mated": len(scores.genuine),
         "non_mated": len(scores.impostor),
@@ -272,11 +262,33 @@ def _rates(searches: Searches, total: int, p: BootstrapParameters, *, curve: boo
 
 
 def _by_column(
-    searches: Searches, total: int, probes: Sequence[Encounter], column: str, p: BootstrapParameters
+    searches: Searches, total: int, encounters: Mapping[str, Sequence[Encounter]], column: str, p: BootstrapParameters
 ) -> Json:
-    values = np.array(column_values([e.samples[0] for e in probes], column))
-    groups = [
-        {"value": value, **_rates(searches.part(values == value), total, p, curve=False)}
-        for value in sorted(set(values.tolist()))
-    ]
-    return {"column": column, "groups": groups}
+    probes = [e.samples[0] for e in encounters["probes"]]
+    dates = date_column(probes, column)
+    if dates is None:
+        found = sample_groups(probes, column)
+        values, order, way, strangers = np.array(found.values), found.order, found.way, "of the group"
+    else:
+        values = gap_names(_days_to_mate(encounters, dates))
+        order, way, strangers = tuple(gap_order(values[searches.mated])), "time gap", "all"
+    groups = []
+    for value in order:
+        members = values == value
+        if dates is not None:
+            members = np.where(searches.mated, members, True)
+        groups.append({"value": value, **_rates(searches.part(members), total, p, curve=False)})
+    return {"column": dates or column, "way": way, "non_mated_searches": strangers, "groups": groups}
+
+
+def _days_to_mate(encounters: Mapping[str, Sequence[Encounter]], column: str) -> NDArray[np.float64]:
+    """Days between each probe and its mate's nearest sample in the gallery; NaN where one of them has no date."""
+    enrolled: dict[str, list[float]] = {}
+    for encounter in encounters["gallery"]:
+        enrolled.setdefault(encounter.subject_id, []).extend(capture_days(encounter.samples, column).tolist())
+    gaps = []
+    for encounter in encounters["probes"]:
+        (day,) = capture_days(encounter.samples[:1], column)
+        days = np.abs(np.array(enrolled.get(encounter.subject_id, []), np.float64) - day)
+        gaps.append(float(np.nanmin(days)) if np.isfinite(days).any() else math.nan)
+    return np.array(gaps, np.float64)

@@ -3,7 +3,8 @@
 Rates are fractions. Beside every rate stands ``<name>_ci95``, its interval [low, high]. A rate is null where the count
 of comparisons does not support it (rule of three): either fewer than 3/FMR impostor comparisons stand behind an
 operating point, and the interval is null too; or the rate measured is below 3/count, and the interval's upper end says
-how far below it may be called.
+how far below it may be called. Beside the rates of missed comparisons stands how many were missed, a count that is
+there for every operating point that the impostors support, few as it may be.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def operating_points(
     """EER, FNMR at each target, and the DET curve.
 
     Returns:
-        ``{"eer", "eer_ci95"}``; ``{"rate": {key: value}, "ci95": {...}, "threshold": {...}}``;
+        ``{"eer", "eer_ci95"}``; ``{"rate": {key: value}, "ci95": {...}, "missed": {...}, "threshold": {...}}``;
         ``{"fmr": [...], "fnmr": [...], "fnmr_ci95": [...]}`` (empty lists where ``curve`` is false).
     """
     n = len(scores.impostor)
@@ -77,7 +78,7 @@ def operating_points(
     fewest = min(genuine, n)
     ends = interval(replicates.eer, eer, fewest, p)
     eer_json = {"eer": supported_or_none(eer, fewest), "eer_ci95": listed(ends)}
-    points: Json = {"rate": {}, "ci95": {}, "threshold": {}}
+    points: Json = {"rate": {}, "ci95": {}, "missed": {}, "threshold": {}}
     det: Json = {"fmr": [], "fnmr": [], "fnmr_ci95": []}
     ascending = np.sort(scores.impostor)
     for k, target in enumerate([*targets, *drawn_at]):
@@ -87,6 +88,7 @@ def operating_points(
         if k < len(targets):
             key = rate_key(target)
             points["rate"][key], points["ci95"][key] = value, limits
+            points["missed"][key] = round(rate * genuine) if math.isfinite(rate) else None
             threshold = threshold_at_fmr(ascending, target) if is_supported(target, n) else math.nan
             points["threshold"][key] = threshold if math.isfinite(threshold) else None
         elif limits is not None:

@@ -15,8 +15,9 @@ from enrollment.evaluation.bootstrap import (
     mean_replicates,
     pair_replicates,
 )
-from enrollment.evaluation.measures import FMR_TARGETS, Json, listed, operating_points, rate_key
-from enrollment.evaluation.protocol import EvaluationSample, column_values, subject_numbers
+from enrollment.evaluation.groups import break_down
+from enrollment.evaluation.measures import FMR_TARGETS, Json, listed, operating_points, rate_key, share
+from enrollment.evaluation.protocol import EvaluationSample, subject_numbers
 from enrollment.evaluation.rates import discard_curve, is_supported, supported_or_none, threshold_at_fmr
 from enrollment.evaluation.templates import MadeTemplate
 
@@ -58,6 +59,7 @@ class ComparedPairs:
         result: Json = eer | {
             "fnmr_at_fmr": points["rate"],
             "fnmr_at_fmr_ci95": points["ci95"],
+            "missed_at_fmr": points["missed"],
             "raw_threshold_at_fmr": points["threshold"],
             "genuine": len(self.genuine),
             "impostor": len(self.impostor),
@@ -77,33 +79,38 @@ class ComparedPairs:
         return {"at_fmr": asked, "share": list(DISCARDED), "fnmr": fnmr}
 
     def by_column(self, column: str, p: BootstrapParameters) -> Json:
-        """The rates of every value of a column, and of every two values that genuine pairs cross.
+        """The rates of every group of a column (``groups``), and of every two groups that genuine pairs cross.
 
         Beside a group's own rates stand FMR and FNMR at the thresholds that give all groups together the FMR asked for,
         as one deployment would use them (NIST IR 8280's way).
         """
-        values = np.array(column_values(self.samples, column))
-        genuine_labels = _labels(values, self.genuine_pairs)
-        impostor_labels = _labels(values, self.impostor_pairs)
+        found = break_down(self.samples, self.genuine_pairs, self.impostor_pairs, column)
         thresholds = {f: threshold_at_fmr(self.impostor, f) for f in FMR_TARGETS if is_supported(f, len(self.impostor))}
         failed = np.array([m.template is None for m in self.made], bool)
+        people = subject_numbers(self.samples)
         groups = []
-        for value in sorted({*values.tolist(), *genuine_labels.tolist()}):
-            mine, others = genuine_labels == value, impostor_labels == value
+        for one in found.groups:
             part = dataclasses.replace(
                 self,
-                genuine_pairs=self.genuine_pairs[mine],
-                genuine=self.genuine[mine],
-                impostor_pairs=self.impostor_pairs[others],
-                impostor=self.impostor[others],
+                genuine_pairs=self.genuine_pairs[one.genuine],
+                genuine=self.genuine[one.genuine],
+                impostor_pairs=self.impostor_pairs[one.impostor],
+                impostor=self.impostor[one.impostor],
             )
+            lost = failed[one.samples]
             group = {
-                "value": value,
-                "samples": int((values == value).sum()),
-                "failures_to_enrol": int(failed[values == value].sum()),
+                "value": one.value,
+                "samples": len(lost),
+                "failures_to_enrol": int(lost.sum()),
+                **share("failure_to_enrol_rate", lost, people[one.samples], int(people.max()) + 1, p),
             }
             groups.append(group | part.rates(p, curve=False) | part._at_thresholds(thresholds, p))
-        return {"column": column, "groups": groups}
+        return {
+            "column": found.column,
+            "way": found.way,
+            "impostor_comparisons": found.impostors,
+            "groups": groups,
+        }
 
     def _at_thresholds(self, thresholds: dict[float, float], p: BootstrapParameters) -> Json:
         scores = self.scores()
@@ -124,11 +131,3 @@ class ComparedPairs:
                 intervals[rate_key(target)] = listed(interval(replicates[:, k], rate, len(hits), p))
             result |= {f"{name}_at_shared_threshold": rates, f"{name}_at_shared_threshold_ci95": intervals}
         return result
-
-
-def _labels(values: NDArray[np.str_], pairs: NDArray[np.int64]) -> NDArray[np.str_]:
-    """The value that both samples of a pair share, or both values."""
-    first, second = values[pairs[:, 0]], values[pairs[:, 1]]
-    low, high = np.where(first <= second, first, second), np.where(first <= second, second, first)
-    crossed = np.char.add(np.char.add(low, " / "), high)
-    return np.where(first == second, first, crossed)

@@ -120,26 +120,6 @@ def only_modality(samples: Sequence[EvaluationSample]) -> Modality:
     return found[0]
 
 
-def column_values(samples: Sequence[EvaluationSample], column: str) -> list[str]:
-    """A column of every sample, "-" where it is empty.
-
-    Raises:
-        InvalidInput (COLUMN_UNKNOWN): the manifest has no such column; (COLUMN_TOO_FINE): over 100 values.
-    """
-    if samples and column not in samples[0].columns:
-        raise InvalidInput(
-            f"the manifest has no column {column!r}; it has {', '.join(samples[0].columns)}", reason="COLUMN_UNKNOWN"
-        )
-    values = [s.columns.get(column, "") or "-" for s in samples]
-    if len(set(values)) > 100:
-        raise InvalidInput(
-            f"column {column!r} has {len(set(values))} values; rates can be broken down by 100 at most: write ranges "
-            "(such as decades) into a column of their own",
-            reason="COLUMN_TOO_FINE",
-        )
-    return values
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
     """Pairs of samples by their numbers in the list, the earlier one first.

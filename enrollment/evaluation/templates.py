@@ -8,11 +8,9 @@ resolution told; a failure is kept as well as a template. It holds templates of 
 from __future__ import annotations
 
 import base64
-import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +20,7 @@ import enrollment.extract
 import enrollment.images
 from enrollment.evaluation.progress import ProgressCallback, no_progress
 from enrollment.evaluation.protocol import EvaluationSample
+from enrollment.evaluation.side_by_side import in_processes
 from enrollment.models import models_folder
 from enrollment.serving import load_extractors
 from enrollment.settings import Settings
@@ -184,14 +183,7 @@ def _made(tasks: Sequence[_Task], settings: Settings, processes: int, extractors
         for task in tasks:
             yield _make(task, extractors)
         return
-    # Spawned: FAISS and onnxruntime hang in forked processes.
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(processes, context, initializer=_start, initargs=(settings,))
-    try:
-        for future in concurrent.futures.as_completed([pool.submit(_make_there, task) for task in tasks]):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    yield from in_processes(processes, _make_there, tasks, _start, settings)
 
 
 _extractors: TemplateExtractor | None = None

@@ -13,20 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from enrollment.evaluation.accounting import (
-    apply_gate,
-    enrolment_failures,
-    extraction_seconds,
-    header,
-    unusable_rows,
-)
+from enrollment.evaluation.accounting import extraction_seconds, header
 from enrollment.evaluation.bootstrap import BootstrapParameters
 from enrollment.evaluation.comparisons import compare_pairs
+from enrollment.evaluation.groups import check_column
 from enrollment.evaluation.measures import Json, histogram
 from enrollment.evaluation.pair_rates import ComparedPairs
+from enrollment.evaluation.preparation import prepare
 from enrollment.evaluation.progress import ProgressCallback, no_progress
-from enrollment.evaluation.protocol import Impostors, column_values, list_samples, make_pairs, only_modality
-from enrollment.evaluation.templates import make_templates
+from enrollment.evaluation.protocol import Impostors, Pairs, list_samples, make_pairs, only_modality
 from enrollment.settings import Settings, load_settings
 from matcher.errors import InvalidInput
 from matcher.positions import Modality
@@ -50,7 +45,7 @@ def evaluate_verify(
     Args:
         manifest: see ``enrollment.manifest``.
         impostors: "first" or "all"; see ``protocol``.
-        by: column of the manifest by which the rates are broken down as well.
+        by: column of the manifest by which the rates are broken down as well; see ``groups``.
         gate: samples of a lower quality (0-100) are taken away before anything is compared; their share is told.
         modality: of the rows that are used; needed where the manifest has several.
         processes: that extract templates side by side; comparisons run on one thread.
@@ -62,7 +57,7 @@ def evaluate_verify(
         sample on one thread), ``comparisons_per_second`` and more; every rate with its ``_ci95``.
 
     Raises:
-        InvalidInput: the manifest or an option cannot be used.
+        InvalidInput: the manifest or an option cannot be used, or there is nothing to compare.
         ModalityUnavailable: no extractor for the modality.
     """
     p = parameters or BootstrapParameters()
@@ -70,14 +65,14 @@ def evaluate_verify(
         raise InvalidInput(f"impostors is {impostors!r}; use first or all", reason="IMPOSTORS_INVALID")
     listed = list_samples(manifest, modality)
     kind = only_modality(listed.samples)
+    _check_pairs(make_pairs(listed.samples, Impostors(impostors)))
     if by is not None:
-        column_values(listed.samples, by)  # a wrong column is refused before hours of work
-    templates = make_templates(
-        listed.samples, settings or load_settings(), processes=processes, cache=cache, progress=progress
+        check_column(listed.samples, by)
+    prepared = prepare(
+        {"": listed}, gate, p, settings=settings or load_settings(), processes=processes, cache=cache, progress=progress
     )
-    gating, kept = apply_gate(listed.samples, templates.outcomes, gate, p)
-    samples = [listed.samples[i] for i in kept]
-    made = [templates.outcomes[i] for i in kept]
+    (ready,) = prepared.lists.values()
+    samples, made = ready.samples, ready.made
     pairs = make_pairs(samples, Impostors(impostors))
     compared = compare_pairs([m.template for m in made], np.concatenate([pairs.genuine, pairs.impostor]), progress)
     genuine, impostor = np.split(compared.scores, [len(pairs.genuine)])
@@ -96,8 +91,7 @@ def evaluate_verify(
     groups = view.by_column(by, p) if by is not None else None
     progress("intervals", 1, 1)
     seconds = {
-        "templates": templates.wall_seconds,
-        "templates_made_now": templates.made,
+        **prepared.seconds,
         "comparisons": compared.seconds,
         "intervals": time.perf_counter() - began,
     }
@@ -111,13 +105,12 @@ def evaluate_verify(
         "samples": len(samples),
         "subjects": len({s.subject_id for s in samples}),
         "classes": len({s.body_part for s in samples}),
-        "gate": gating,
+        "gate": ready.gate,
         **rates,
         "genuine_failed": int(np.isnan(genuine).sum()),
         "impostor_failed": int((~took_place).sum()),
         "ambiguous_pairs": pairs.ambiguous,
-        **enrolment_failures(samples, made, p),
-        **unusable_rows(listed),
+        **ready.not_used,
         "extraction_seconds": extraction_seconds(made),
         "comparisons_per_second": scored / compared.seconds if compared.seconds > 0 else None,
         "seconds": seconds,
@@ -125,3 +118,12 @@ def evaluate_verify(
         "discard": view.discard(),
         "by": groups,
     }
+
+
+def _check_pairs(pairs: Pairs) -> None:
+    if not len(pairs.genuine) or not len(pairs.impostor):
+        raise InvalidInput(
+            f"the manifest gives {len(pairs.genuine):,} genuine and {len(pairs.impostor):,} impostor comparisons; "
+            "rates need both: several samples of a subject at one position, and samples of several subjects",
+            reason="COMPARISONS_MISSING",
+        )

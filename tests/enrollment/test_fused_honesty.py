@@ -14,14 +14,13 @@ from matcher.positions import Position
 POSITIONS = (Position.FACE, Position.FACE, Position.LEFT_INDEX, Position.RIGHT_INDEX)
 
 
-def drawn(seed: int, people: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def drawn(seed: int, people: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores of four matchers, the two faces correlated among strangers."""
     rng = np.random.default_rng(seed)
     covariance = np.eye(4)
     covariance[0, 1] = covariance[1, 0] = 0.6
-    subjects = np.stack(np.nonzero(~np.eye(people, dtype=bool)), axis=1).astype(np.int64)
     genuine = rng.multivariate_normal([3.0] * 4, covariance, people)
-    return genuine, rng.multivariate_normal([0.0] * 4, covariance, len(subjects)), subjects
+    return genuine, rng.multivariate_normal([0.0] * 4, covariance, people * (people - 1))
 
 
 def test_strangers_not_fitted_on_keep_the_rate() -> None:
@@ -46,8 +45,7 @@ def test_nothing_present_is_no_score_and_one_alone_keeps_its_own() -> None:
 
 
 def test_agreeing_matchers_reach_higher_than_one() -> None:
-    genuine, impostor, subjects = drawn(1, 120)
-    score = fit_fused_score(genuine, impostor, subjects, POSITIONS)
+    score = fit_fused_score(*drawn(1, 120), POSITIONS)
     alone = np.where([False, False, True, False], 3.0, np.nan)
     assert score(np.full((1, 4), 3.0))[0] > score(alone[None, :])[0] + 20.0
 

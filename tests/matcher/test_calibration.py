@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matcher.calibration import LN10_10, Calibration, Calibrations, fit_calibration
+from matcher.calibration import (
+    LN10_10,
+    Calibration,
+    CalibrationParameters,
+    Calibrations,
+    RatioFit,
+    fit_calibration,
+    fit_ratio,
+)
 from matcher.errors import InvalidInput, NotCalibrated
 from matcher.positions import Modality
 
@@ -125,6 +137,100 @@ def test_survives_its_file(fitted: Calibration) -> None:
     assert again.about["impostor_comparisons"] == 200_000
 
 
+@pytest.mark.parametrize("ratio", list(RatioFit))
+def test_ratios_keep_their_bounds_however_fitted(ratio: RatioFit) -> None:
+    rng = np.random.default_rng(11)
+    genuine, impostor = rng.normal(5, 2, 800), rng.normal(0, 1, 20_000)
+    calibration = fit_calibration(Modality.FACE, "face-x", genuine, impostor, {}, ratio=ratio)
+    scores = np.linspace(0, 200, 500)
+    ratios = calibration.to_llr(scores)
+    assert calibration.about["llr_fit"] == ratio.value
+    assert (np.diff(ratios) >= -1e-9).all()
+    assert (ratios <= scores * LN10_10 + 1e-9).all()
+    assert (ratios >= math.log(calibration.about["spoilt_share"]) - 1e-3).all()
+    assert ratios[0] < -2 < 5 < ratios[250]
+
+
+def test_isotonic_ratios_follow_what_is_no_line() -> None:
+    # Half of the people are strangers to their own record, the others are certain: no line in the score fits that.
+    rng = np.random.default_rng(12)
+    impostor = rng.exponential(1.0, 50_000)
+    genuine = np.concatenate([rng.exponential(1.0, 2000), rng.normal(20, 1, 2000)])
+    line = fit_calibration(Modality.FACE, "face-x", genuine, impostor, {})
+    steps = fit_ratio(line, genuine, impostor, CalibrationParameters(), RatioFit.ISOTONIC)
+    # Up to the last impostors a genuine score is half as frequent as an impostor's.
+    for score in (5.0, 10.0, 20.0):
+        assert float(steps.to_llr(score)) == pytest.approx(math.log(0.5 + 0.5 * 0.25), abs=0.35)
+    assert float(steps.to_llr(80.0)) > 9
+
+
+def test_ratios_fitted_again_leave_the_rates_alone(fitted: Calibration) -> None:
+    rng = np.random.default_rng(5)
+    genuine, impostor = rng.normal(8, 2, 3000), rng.exponential(1.0, 200_000)
+    again = fit_ratio(fitted, genuine, impostor, CalibrationParameters(), RatioFit.LOGISTIC)
+    assert again.to_json() == fitted.to_json()
+
+
+def test_samples_of_too_few_people_are_refused() -> None:
+    # Three people, two of whom are mistaken for each other every time.
+    subjects = np.array([[0, 1], [0, 2], [1, 2]] * 1200)
+    impostor = (subjects.sum(axis=1) == 3).astype(np.float64)
+    with pytest.raises(InvalidInput, match="more people"):
+        fit_calibration(Modality.FACE, "face-x", np.full(200, 9.0), impostor, {}, subjects)
+
+
+FIELDS = ("artefact_version", "modality", "algorithm", "raw", "score", "tail_slope", "tail_shape", "llr", "about")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(FIELDS), JSON)
+def test_a_field_that_is_something_else_is_refused_or_usable(field: str, value: Any) -> None:
+    text = json.dumps(json.loads(_small().to_json()) | {field: value})
+    try:
+        read = Calibration.from_json(text)
+    except InvalidInput:
+        with pytest.raises(InvalidInput, match="calibration artefact") as refused:
+            Calibration.from_json(text)
+        assert refused.value.reason == "CALIBRATION_INVALID"
+    else:
+        assert np.isfinite(read.to_llr(read.to_score(np.linspace(-10, 30, 20)))).all()
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_refused_by_name(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.mktemp("calibrations")
+    (folder / "mine.json").write_bytes(data)
+    with pytest.raises(InvalidInput, match=r"mine\.json") as refused:
+        Calibrations.load(folder)
+    assert refused.value.reason == "CALIBRATION_INVALID"
+
+
+@given(st.data())
+def test_a_file_cut_short_is_refused(data: st.DataObject) -> None:
+    text = _small().to_json()
+    with pytest.raises(InvalidInput, match="calibration artefact"):
+        Calibration.from_json(text[: data.draw(st.integers(0, len(text) - 1))])
+
+
+def test_nesting_without_end_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="calibration artefact"):
+        Calibration.from_json("[" * 100_000)
+
+
+def test_a_folder_s_artefact_replaces_the_shipped_one(tmp_path: Path, fitted: Calibration) -> None:
+    shipped = Calibrations.load()["face-compact-1"]
+    mine = json.loads(fitted.to_json()) | {"algorithm": "face-compact-1"}
+    (tmp_path / "any-name.json").write_text(json.dumps(mine))
+    loaded = Calibrations.load(tmp_path)
+    assert loaded["face-compact-1"].about["data"] == "exponential"
+    assert loaded["iris-loggabor-1"] is Calibrations.load()["iris-loggabor-1"]
+    assert shipped.about["data"] != "exponential"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"artefact_version": 99}', "null"])
 def test_other_files_are_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="calibration artefact"):
@@ -157,3 +263,21 @@ def test_shipped_artefacts_cover_what_ships() -> None:
         assert artefact.trusted_to >= 30
         assert artefact.about["data"]
         assert artefact.about["impostor_comparisons"] > 50_000
+
+
+@pytest.mark.parametrize("algorithm", ["finger-leader-1", "face-compact-1", "iris-loggabor-1"])
+def test_shipped_artefacts_say_how_good_they_are(algorithm: str) -> None:
+    artefact = Calibrations.load()[algorithm]
+    about = artefact.about
+    assert {"data", "date", "which", "subjects", "body_parts", "samples", "fit", "llr_fit"} <= about.keys()
+    assert about["fit"] == json.loads(json.dumps(dataclasses.asdict(CalibrationParameters())))
+    assert about["goodness"]["holds"] is True
+    rates = about["goodness"]["fmr"]
+    assert rates[0]["asked"] == 0.01
+    supported = [r for r in rates if r["supported"]]
+    assert len(supported) >= 2
+    assert all(0.5 <= r["observed_over_asked"] <= 2 for r in supported)
+    llr = about["goodness"]["llr"]
+    assert llr["chosen"] == about["llr_fit"]
+    assert 0 < llr["least_cross_entropy"] < llr["cross_entropy"][llr["chosen"]] < 0.1
+    assert 0 < llr["least_cllr"] < llr["cllr"][llr["chosen"]] < 0.1

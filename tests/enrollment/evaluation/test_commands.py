@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from enrollment.evaluation import templates
 from enrollment.evaluation.commands import add_commands
-from enrollment.evaluation.report import percent
-from tests.enrollment.evaluation.listed_people import settings, write_manifest
+from enrollment.evaluation.html_parts import percent
+from tests.enrollment.evaluation.listed_people import CountingExtractor, settings, write_manifest
 from tests.matcher.service.running import TextExtractor
 
 
@@ -92,5 +94,60 @@ def test_errors_say_what_to_do(app: typer.Typer, tmp_path: Path) -> None:
 
 def test_rates_in_words() -> None:
     assert percent(0.0123, [0.01, 0.02]) == "1.23 %"
-    assert percent(None, [0.0, 0.003]) == "&lt; 0.3 %"
+    assert percent(None, [0.0, 0.003]) == "< 0.3 %"
     assert percent(None) == "-"
+
+
+def test_fuse_prints_a_table_and_writes_a_report(app: typer.Typer, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    names = ("face_a", "finger_left_index", "finger_right_index")
+    arrays: dict[str, Any] = {n: rng.normal(0, 1, (350, 350)) + 3 * np.eye(350) for n in names}
+    np.savez(tmp_path / "s.npz", **arrays)
+    report = tmp_path / "r.html"
+    options = ["evaluate", "fuse", str(tmp_path / "s.npz"), "--splits", "2", "--report", str(report)]
+    done = CliRunner().invoke(app, options, env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "Gaussian mixtures" in done.stdout
+    page = Page(report.read_text())
+    assert (page.outside, page.elements.count("svg"), page.elements.count("table")) == ([], 5, 1)
+    for words in ("2 random halves of 350 people", "LLR sum, cohort", "s.npz", "All, 30 % missing"):
+        assert words in page.text
+
+
+def test_groups_are_shown_on_the_terminal(app: typer.Typer, tmp_path: Path) -> None:
+    rows = [(f"s{k // 2}", str(k % 2), f"face {k // 2} {k % 2}", str(1950 + k // 4)) for k in range(80)]
+    manifest = write_manifest(tmp_path, "m", rows, "year_of_birth")
+    options = ["evaluate", "verify", str(manifest), "--cache", str(tmp_path / "c"), "--by", "year_of_birth"]
+    done = CliRunner().invoke(app, options, env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    assert "By year_of_birth (decades)" in done.stdout
+    assert "1960-1969" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(app: typer.Typer, tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path, "m", [("s", "1", "face 1 0", "")])
+    for report in (tmp_path / "no" / "r.html", tmp_path):
+        options = ["--cache", str(tmp_path / "c"), "--report", str(report), "--json"]
+        done = CliRunner().invoke(app, ["evaluate", "verify", str(manifest), *options])
+        assert done.exit_code == 2
+        assert json.loads(done.stdout)["reason"] == "REPORT_INVALID"
+    assert not (tmp_path / "c").exists()
+
+
+def test_ctrl_c_ends_in_one_line_and_the_next_run_goes_on(
+    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"s{k // 2}", str(k % 2), f"face {k // 2} {k % 2}", "") for k in range(20)]
+    options = ["evaluate", "verify", str(write_manifest(tmp_path, "m", rows)), "--cache", str(tmp_path / "c"), "--json"]
+    monkeypatch.setattr(templates, "load_extractors", lambda _settings: CountingExtractor(interrupt_after=8))
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 130
+    assert done.stdout == ""
+    assert done.stderr.startswith("ambis: interrupted; templates made so far are kept")
+    assert "Traceback" not in done.stderr
+    rest = CountingExtractor()
+    monkeypatch.setattr(templates, "load_extractors", lambda _settings: rest)
+    assert json.loads(CliRunner().invoke(app, options).stdout)["genuine"] == 10
+    assert rest.calls == 12

@@ -9,7 +9,6 @@ import pytest
 from enrollment.evaluation.protocol import (
     EvaluationSample,
     Impostors,
-    column_values,
     list_samples,
     make_pairs,
     only_modality,
@@ -62,11 +61,8 @@ def test_manifest_rows(tmp_path: Path) -> None:
     assert [(s.line, s.subject_id, s.columns["sensor"]) for s in listed.samples] == [(2, "s1", "old"), (5, "s3", "")]
     assert [s.line for s in listed.missing] == [3]
     assert [(r.line, r.reason) for r in listed.bad_rows] == [(4, "POSITION_UNKNOWN")]
-    assert column_values(listed.samples, "sensor") == ["old", "-"]
     with pytest.raises(InvalidInput, match="mixes face, finger"):
         only_modality(listed.samples)
     assert only_modality(list_samples(tmp_path / "m.csv", Modality.FACE).samples) is Modality.FACE
     with pytest.raises(InvalidInput, match="no sample of modality iris"):
         list_samples(tmp_path / "m.csv", Modality.IRIS)
-    with pytest.raises(InvalidInput, match="it has path, subject_id"):
-        column_values(listed.samples, "colour")

@@ -120,3 +120,28 @@ def test_the_threshold_is_the_least_that_keeps_the_rate(genuine: list[int], impo
         assert rates.rates_at(genuine, impostor, float(below))[0] > asked
     else:
         assert asked >= 1 - 1e-9
+
+
+@pytest.mark.parametrize("steps", [None, 4])
+def test_points_of_the_curve_are_those_of_pyeer(steps: int | None) -> None:
+    """FNMR at FMR, at the targets of a DET curve, against pyeer's ROC of the same scores."""
+    genuine, impostor = drawn(11, 301, 2003, steps)
+    _, fmr, fnmr = (np.asarray(v, np.float64) for v in calculate_roc(genuine, impostor))
+    for target in rates.det_targets(2003):
+        expected = fnmr[fmr <= target + 1e-12].min()
+        assert rates.fnmr_at_fmr(genuine, impostor, target) == pytest.approx(expected, abs=1e-12)
+
+
+def test_fnir_at_fpir_counted_search_by_search() -> None:
+    """Mates' scores and the best scores of strangers' searches, against a loop over all thresholds."""
+    rng = np.random.default_rng(12)
+    mates = np.where(rng.random(80) < 0.1, -math.inf, np.round(rng.normal(4, 2, 80), 1))
+    best_of_strangers = np.round(rng.normal(0, 1, 120), 1)
+    for asked in (0.1, 0.05, 0.01):
+        least = 1.0
+        for threshold in [*np.unique(np.r_[mates, best_of_strangers]), 99.0]:
+            alarms = sum(1 for score in best_of_strangers if score >= threshold) / 120
+            missed = sum(1 for score in mates if score < threshold) / 80
+            if alarms <= asked:
+                least = min(least, missed)
+        assert rates.fnmr_at_fmr(mates, best_of_strangers, asked) == pytest.approx(least)
