@@ -111,7 +111,7 @@ def test_extraction(benchmark: Benchmark, prints: Prints, extractors: Extractors
         for image in images:
             grey = decode_image(image, media_type="image/png", ppi=500.0).grey
             one = network.find(grey, min_quality=p.min_quality, max_count=p.max_minutiae)
-            nfiq2.score(grey)
+            nfiq2.measure(grey)
             found.append(np.stack([one.x, one.y], axis=1))
         return found
 
