@@ -80,4 +80,5 @@ def _skew(values: NDArray[np.float32], foreground: NDArray[np.bool_], p: Polarit
     around = cv2.GaussianBlur(values, (0, 0), p.ridges_sigma)
     apart = cv2.GaussianBlur(values, (0, 0), p.line_sigma) - around
     scale = np.sqrt(cv2.GaussianBlur(apart * apart, (0, 0), p.ridges_sigma)) + 1
-    return float(((apart / scale)[foreground] ** 3).mean())
+    inside = (apart / scale)[foreground]
+    return float((inside * inside * inside).mean())

@@ -11,11 +11,14 @@ from enrollment.extract.finger_mindtct import Mindtct, mindtct_extractor
 from enrollment.extract.finger_minutiae import MinutiaeFinder
 from enrollment.images import DecodedImage
 from enrollment.synthesis.finger import synthesise_finger
-from matcher.errors import SampleRejected
+from matcher.errors import ModelMismatch, SampleRejected
 from matcher.finger.comparison import FingerComparator
 from matcher.finger.parameters import FINGER_ALGORITHM, MINDTCT_ALGORITHM
+from matcher.gallery import Gallery, Probe
+from matcher.positions import Position
 from matcher.templates import FingerTemplate
 from tests.enrollment.extract import ridge_images
+from tests.matcher.people import enrolled
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +76,17 @@ def test_impressions_of_a_finger_match_and_those_of_others_do_not(extractor: Fin
 def test_what_is_no_print_is_refused(extractor: FingerExtractor, picture: np.ndarray) -> None:
     with pytest.raises(SampleRejected, match="capture again"):
         extractor.extract(DecodedImage(picture, 500.0, "image/png"))
+
+
+def test_its_templates_are_compared_with_none_of_leaders(extractor: FingerExtractor) -> None:
+    picture = DecodedImage(synthesise_finger(75, 0), 500.0, "image/png")
+    leader = FingerExtractor(measure_quality=False).extract(picture).template
+    mindtct = extractor.extract(picture).template
+    gallery = Gallery()
+    gallery.apply([enrolled(1, "a", [(1, Position.RIGHT_INDEX, leader)])])
+    with pytest.raises(ModelMismatch, match=FINGER_ALGORITHM):
+        gallery.check(mindtct)
+    with pytest.raises(ModelMismatch, match=FINGER_ALGORITHM):
+        gallery.search([Probe(Position.RIGHT_INDEX, mindtct)])
+    with pytest.raises(ModelMismatch):
+        gallery.compare([Probe(Position.RIGHT_INDEX, mindtct)], "a")
