@@ -46,7 +46,9 @@ class FingerExtractionParameters:
         min_minutiae: fewer prove no identity (least of the prints 11).
         min_likeness: ridge share times the mean quality of the ten best minutiae. Two of the 688 prints, of NFIQ 2 1
             and 11, lie below (0.12, 0.16); above lie 2 of 438 eyes that were enlarged 1.6 times, of others none.
-        min_quality: of a minutia. EER on real prints 1.0 % at 0.30, 0.7 % at 0.20, 0.8 % at 0.15.
+        min_quality: of a minutia. On UPEK, FVC2000 DB1_B and DB4_B (1,008 genuine and 13,440 impostor pairs) EER and
+            FNMR at FMR 0.1 % are 0.50/0.60 % at 0.10, 0.41/0.60 at 0.15 and 0.20, 0.40/0.69 at 0.25, 0.60/0.79 at 0.30
+            and 0.69/0.89 at 0.35.
         max_minutiae: kept, best first.
     """
 
