@@ -12,11 +12,12 @@ from enrollment.extract.extraction import ModalityExtractor
 from enrollment.extract.extractors import Extractors
 from enrollment.extract.face import load_face_extractor
 from enrollment.extract.finger import FingerExtractor
+from enrollment.extract.finger_mindtct import mindtct_extractor
 from enrollment.extract.iris import IrisExtractor
 from enrollment.settings import Settings
 from matcher.calibration import Calibrations
 from matcher.decision import DecisionParameters
-from matcher.errors import InvalidInput, ModalityUnavailable, PreconditionFailed
+from matcher.errors import InvalidInput, ModalityUnavailable, NotCalibrated, PreconditionFailed
 from matcher.fusion_model import FusionModel
 from matcher.positions import Modality
 from matcher.service.server import AmbisServer, ServerOptions, Tls
@@ -29,14 +30,17 @@ def start_server(settings: Settings) -> AmbisServer:
 
     Raises:
         InvalidInput: settings that contradict each other.
+        NotCalibrated: the fingerprint extractor that was chosen has no calibration artefact.
         PreconditionFailed, StorageFailure: see AmbisServer.
     """
     if settings.calibrations is not None and not settings.calibrations.is_dir():
         raise InvalidInput(f"calibrations names {settings.calibrations}, which is no folder", reason="SETTINGS_INVALID")
+    extractors, calibrations = load_extractors(settings), Calibrations.load(settings.calibrations)
+    _check_calibrated(extractors, calibrations)
     return AmbisServer(
         settings.data,
-        load_extractors(settings),
-        Calibrations.load(settings.calibrations),
+        extractors,
+        calibrations,
         decision_parameters(settings),
         ServerOptions(
             host=settings.host,
@@ -53,7 +57,8 @@ def start_server(settings: Settings) -> AmbisServer:
 def load_extractors(settings: Settings) -> Extractors:
     """The extractors of all modalities that can run here, and reasons for those that cannot."""
     cv2.setNumThreads(1)  # images are extracted side by side already
-    extractors: list[ModalityExtractor] = [FingerExtractor(), IrisExtractor()]
+    finger = mindtct_extractor() if settings.finger_extractor == "mindtct" else FingerExtractor()
+    extractors: list[ModalityExtractor] = [finger, IrisExtractor()]
     missing: dict[Modality, str] = {}
     if settings.face_pack == "none":
         missing[Modality.FACE] = "faces are switched off by the setting face_pack = 'none'"
@@ -71,6 +76,17 @@ def load_extractors(settings: Settings) -> Extractors:
             log.warning("no faces: %s", unavailable.message)
             missing[Modality.FACE] = unavailable.message
     return Extractors(extractors, missing)
+
+
+def _check_calibrated(extractors: Extractors, calibrations: Calibrations) -> None:
+    """Refuses before the first print is, which would be refused with less to say."""
+    algorithm = next(s.algorithm for s in extractors.status() if s.modality is Modality.FINGER)
+    if algorithm and calibrations.get(algorithm) is None:
+        raise NotCalibrated(
+            f"fingerprints of {algorithm!r} have no calibration artefact, so their scores would mean nothing. Make one "
+            "from prints of your own, under the same setting finger_extractor: ambis calibrate MANIFEST --modality "
+            "finger --output calibrations --description TEXT; then set calibrations to that folder"
+        )
 
 
 def decision_parameters(settings: Settings) -> DecisionParameters:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -36,6 +37,10 @@ class Settings(BaseSettings):
         description="images at the same time",
     )
     calibrations: Path | None = Field(None, description="folder of the deployment's own calibration artefacts (*.json)")
+    finger_extractor: Literal["leader", "mindtct"] = Field(
+        "leader",
+        description="'leader', or 'mindtct' for less computing and several times the errors; not comparable",
+    )
     face_pack: str = Field("compact", description="'compact', 'none', or the folder of an InsightFace pack")
     face_pack_licence_accepted: bool = Field(
         False, description="the operator holds a licence for the InsightFace pack that face_pack names"

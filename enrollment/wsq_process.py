@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import atexit
 import struct
-import subprocess
-import sys
 import threading
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from enrollment.child_process import ChildDied, ChildProcess, ChildTooSlow, read_exactly
 
 _REPLY = struct.Struct("<iII")
 _WORKER = Path(__file__).with_name("wsq_worker.py")
@@ -34,9 +35,8 @@ class WsqDecoder:
     """
 
     def __init__(self, seconds: float = 20.0) -> None:
-        self._seconds = seconds
         self._lock = threading.Lock()
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = ChildProcess(_WORKER, seconds)
 
     def decode(self, data: bytes, width: int, height: int) -> NDArray[np.uint8]:
         """Grey pixels, uint8[height, width].
@@ -48,88 +48,35 @@ class WsqDecoder:
         Raises:
             WsqDamaged: the file is damaged; the decoder refused it, died of it or did not end.
         """
-        with self._lock:
-            try:
-                return self._decode(data, width, height)
-            except OSError:
-                # It may have died of something else, as for want of memory: a file is blamed that kills a fresh one.
-                self._stop()
-            try:
-                return self._decode(data, width, height)
-            except OSError:
-                self._stop()
-                raise WsqDamaged("the decoder died of it") from None
 
-    def _decode(self, data: bytes, width: int, height: int) -> NDArray[np.uint8]:
-        child = self._child
-        if child is None or child.poll() is not None:
-            child = self._child = self._start()
-        gave_up = threading.Event()
+        def read(stream: IO[bytes]) -> NDArray[np.uint8] | None:
+            status, found_width, found_height = _REPLY.unpack(read_exactly(stream, _REPLY.size))
+            if status:
+                return None
+            if (found_width, found_height) != (width, height):
+                raise WsqDamaged(f"its header says {width} x {height}, its data {found_width} x {found_height}")
+            return np.frombuffer(read_exactly(stream, width * height), np.uint8).reshape(height, width)
 
-        def give_up(running: subprocess.Popen[bytes] = child) -> None:
-            gave_up.set()
-            running.kill()
-
-        watchdog = threading.Timer(self._seconds, give_up)
-        watchdog.start()
+        request = struct.pack("<I", len(data)) + data
         try:
-            return self._ask(child, data, width, height)
-        except WsqDamaged:
-            raise
-        except OSError:
-            if gave_up.is_set():
-                self._stop()
-                raise WsqDamaged("the decoder did not come to an end") from None
-            raise
-        except BaseException:
-            self._stop()
-            raise
-        finally:
-            watchdog.cancel()
+            with self._lock:
+                try:
+                    pixels = self._child.ask(request, read)
+                except ChildDied:
+                    # Perhaps of something else, as for want of memory: a file is blamed that kills a fresh one.
+                    pixels = self._child.ask(request, read)
+        except ChildDied:
+            raise WsqDamaged("the decoder died of it") from None
+        except ChildTooSlow:
+            raise WsqDamaged("the decoder did not come to an end") from None
+        if pixels is None:
+            raise WsqDamaged("the decoder refuses it")
+        return pixels
 
     def close(self) -> None:
         """Ends the child; a later call starts another."""
         with self._lock:
-            self._stop()
-
-    def _ask(self, child: subprocess.Popen[bytes], data: bytes, width: int, height: int) -> NDArray[np.uint8]:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(struct.pack("<I", len(data)))
-        child.stdin.write(data)
-        child.stdin.flush()
-        head = child.stdout.read(_REPLY.size)
-        if len(head) < _REPLY.size:
-            raise BrokenPipeError
-        status, found_width, found_height = _REPLY.unpack(head)
-        if status:
-            raise WsqDamaged("the decoder refuses it")
-        if (found_width, found_height) != (width, height):
-            self._stop()
-            raise WsqDamaged(f"its header says {width} x {height}, its data {found_width} x {found_height}")
-        pixels = child.stdout.read(width * height)
-        if len(pixels) < width * height:
-            raise BrokenPipeError
-        return np.frombuffer(pixels, np.uint8).reshape(height, width)
-
-    @staticmethod
-    def _start() -> subprocess.Popen[bytes]:
-        # -P: the worker's own folder is not on its path, so that no module here hides one of the library's.
-        command = [sys.executable, "-P", str(_WORKER)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-    def _stop(self) -> None:
-        child, self._child = self._child, None
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for stream in (child.stdin, child.stdout):
-            try:
-                if stream is not None:
-                    stream.close()
-            except OSError:  # what the dead child has not read cannot be flushed
-                pass
+            self._child.close()
 
 
 _DECODER = WsqDecoder()

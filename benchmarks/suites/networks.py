@@ -9,6 +9,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from enrollment.extract.finger_leader import pad, read_model
+from enrollment.extract.finger_minutiae import Minutiae, best_minutiae
+from matcher.finger.parameters import FINGER_ALGORITHM
+
 
 class PlainNetwork:
     """In place of ``onnx_network.Network``: onnxruntime with its defaults but for the number of threads."""
@@ -33,6 +37,28 @@ class OpenCvNetwork:
     def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
         self._net.setInput(data)
         return np.asarray(self._net.forward(), np.float32)
+
+
+class PublishedLeader:
+    """In place of ``LeaderNetwork``: the published graph as it is, onnxruntime with its defaults."""
+
+    algorithm = FINGER_ALGORITHM
+
+    def __init__(self, threads: int = 1) -> None:
+        self._network = PlainNetwork(read_model(), threads)
+
+    def maps(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32[h, w, 4]: position, direction, type and suppressed quality of uint8[h, w] at 500 ppi."""
+        height, width = image.shape
+        padded, top, left = pad(image)
+        output = self._network(padded[None, :, :, None].astype(np.float32))[0]
+        return np.asarray(output[top : top + height, left : left + width], np.float32)
+
+    def find(self, image: NDArray[np.uint8], *, min_quality: float, max_count: int) -> Minutiae:
+        output = self.maps(image)
+        y, x = np.nonzero(output[..., 3] >= min_quality)
+        direction, quality = output[y, x, 1].astype(np.float64), output[y, x, 3].astype(np.float64)
+        return best_minutiae(x, y, direction, quality, max_count)
 
 
 def keeps_denormals() -> bool:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from enrollment.extract.finger_polarity import Polarity, find_polarity
+
 PPMM = 500.0 / 25.4
 
 
@@ -57,7 +59,7 @@ class Ridges:
         foreground: area in square millimetres with contrast.
         ridge_area: area in square millimetres that has the structure of ridges.
         ridge_share: part of the blocks in the foreground that have the structure of ridges, 0-1.
-        grey: mean grey level of the foreground, 0 (black) to 255.
+        polarity: whether the ridges are dark, and how much they cover; None where there is no foreground.
         runs_off: whether ridges reach the top, right, bottom and left edge of the image, each over more than a third of
             it.
     """
@@ -69,7 +71,7 @@ class Ridges:
     foreground: float
     ridge_area: float
     ridge_share: float
-    grey: float
+    polarity: Polarity | None
     runs_off: tuple[bool, bool, bool, bool]
 
 
@@ -80,7 +82,7 @@ def find_ridges(image: NDArray[np.uint8], parameters: RidgeParameters | None = N
     mask = _foreground(image, p)
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(ys) == 0:
-        return Ridges(0, 0, 0, 0, 0.0, 0.0, 0.0, 255.0, (False, False, False, False))
+        return Ridges(0, 0, 0, 0, 0.0, 0.0, 0.0, None, (False, False, False, False))
     top, bottom = max(int(ys[0]) - p.margin, 0), min(int(ys[-1]) + 1 + p.margin, height)
     left, right = max(int(xs[0]) - p.margin, 0), min(int(xs[-1]) + 1 + p.margin, width)
     ridge, inside = _ridge_blocks(image, mask, p)
@@ -95,7 +97,7 @@ def find_ridges(image: NDArray[np.uint8], parameters: RidgeParameters | None = N
         foreground=float(mask.sum()) / PPMM**2,
         ridge_area=float(ridge.sum()) * p.step**2 / PPMM**2,
         ridge_share=float(ridge.sum()) / blocks if blocks else 0.0,
-        grey=float(image[mask].mean()),
+        polarity=find_polarity(image, mask),
         runs_off=(reached[0], reached[1], reached[2], reached[3]),
     )
 

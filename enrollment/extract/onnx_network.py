@@ -27,7 +27,7 @@ def session_options(threads: int = 1) -> Any:
 
 
 class Network:
-    """An ONNX network of one input and one output on the CPU, run with denormals flushed. Thread-safe.
+    """An ONNX network of one input on the CPU, run with denormals flushed. Thread-safe.
 
     Args:
         model: the ONNX file's bytes.
@@ -42,7 +42,12 @@ class Network:
         self._input = str(self._session.get_inputs()[0].name)
 
     def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The output for an input of the shape that the network takes."""
+        """The output for an input of the shape that the network takes; it has one output."""
+        (output,) = self.outputs(data)
+        return output
+
+    def outputs(self, data: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """All outputs, in the network's order."""
         with flushed_denormals():
-            (output,) = self._session.run(None, {self._input: data})
-        return np.asarray(output, np.float32)
+            found = self._session.run(None, {self._input: data})
+        return tuple(np.asarray(output, np.float32) for output in found)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from matcher.compiled import kernel, popcount
 from matcher.errors import ModelMismatch
 from matcher.finger.cylinders import TURN, PreparedFinger, prepare_finger
-from matcher.finger.parameters import FINGER_ALGORITHM, ComparisonParameters, CylinderParameters
+from matcher.finger.parameters import FINGER_ALGORITHM, MINDTCT_ALGORITHM, ComparisonParameters, CylinderParameters
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, Template
 
@@ -50,7 +50,7 @@ class FingerComparator:
     """Compares fingers 1:1; thread-safe. Scores lie within 0 and 1; unrelated fingers reach about 0.03."""
 
     modality = Modality.FINGER
-    algorithms: frozenset[str] = frozenset({FINGER_ALGORITHM})
+    algorithms: frozenset[str] = frozenset({FINGER_ALGORITHM, MINDTCT_ALGORITHM})
 
     def __init__(
         self, cylinders: CylinderParameters | None = None, comparison: ComparisonParameters | None = None

@@ -14,6 +14,9 @@ import math
 FINGER_ALGORITHM = "finger-leader-1"
 """Minutiae of LEADER, quality 0.20 and more, direction counter-clockwise: what cylinders and calibration stand on."""
 
+MINDTCT_ALGORITHM = "finger-mindtct-1"
+"""Minutiae of NBIS mindtct, in the same form; compared in the same way, but never with those of LEADER."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CylinderParameters:

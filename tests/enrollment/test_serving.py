@@ -16,8 +16,10 @@ from cryptography.x509.oid import NameOID
 from enrollment.client import AmbisClient, CallFailed, ClientOptions, read_options
 from enrollment.serving import decision_parameters, load_extractors, start_server
 from enrollment.settings import Settings, load_settings
+from matcher.calibration import Calibrations
 from matcher.decision import DecisionParameters
 from matcher.errors import AmbisError
+from matcher.finger.parameters import FINGER_ALGORITHM, MINDTCT_ALGORITHM
 from matcher.positions import Modality
 
 
@@ -52,6 +54,25 @@ def test_a_pack_needs_its_licence_and_no_pack_is_a_reason() -> None:
     assert status[Modality.FINGER].algorithm
     missing = load_extractors(load_settings(face_pack="/some/pack", face_pack_licence_accepted=True)).status()
     assert "/some/pack" in {s.modality: s for s in missing}[Modality.FACE].detail
+
+
+def test_mindtct_needs_a_calibration_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(AmbisError, match="ambis calibrate") as refused:
+        start_server(settings(tmp_path, finger_extractor="mindtct"))
+    assert refused.value.reason == "NOT_CALIBRATED"
+    assert "finger_extractor" in refused.value.message
+    own = dataclasses.replace(Calibrations.load()[FINGER_ALGORITHM], algorithm=MINDTCT_ALGORITHM)
+    folder = tmp_path / "calibrations"
+    folder.mkdir()
+    (folder / f"{MINDTCT_ALGORITHM}.json").write_text(own.to_json())
+    server = start_server(settings(tmp_path, finger_extractor="mindtct", calibrations=folder))
+    server.stop(1.0)
+
+
+def test_an_extractor_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(AmbisError, match="finger_extractor") as refused:
+        load_settings(finger_extractor="sourceafis")
+    assert refused.value.reason == "SETTINGS_INVALID"
 
 
 def test_rates_of_a_verdict_come_from_the_settings(caplog: pytest.LogCaptureFixture) -> None:

@@ -35,8 +35,8 @@ def test_pixels_are_those_that_the_package_decodes_itself(decoder: WsqDecoder, d
 def test_a_child_that_was_killed_is_replaced(decoder: WsqDecoder, data: bytes) -> None:
     expected = decoder.decode(data, 96, 64)
     for _ in range(2):
-        assert decoder._child is not None
-        decoder._child.send_signal(signal.SIGKILL)
+        assert decoder._child.process is not None
+        decoder._child.process.send_signal(signal.SIGKILL)
         try:
             again = decoder.decode(data, 96, 64)
         except WsqDamaged:  # it was still dying when the file was sent
@@ -47,8 +47,7 @@ def test_a_child_that_was_killed_is_replaced(decoder: WsqDecoder, data: bytes) -
 def test_a_child_that_does_not_answer_is_given_up(data: bytes) -> None:
     decoder = WsqDecoder(seconds=0.3)
     try:
-        decoder._child = decoder._start()
-        decoder._child.send_signal(signal.SIGSTOP)
+        decoder._child.start().send_signal(signal.SIGSTOP)
         with pytest.raises(WsqDamaged):
             decoder.decode(data, 96, 64)
     finally:

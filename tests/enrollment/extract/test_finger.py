@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from enrollment.extract.extraction import ModalityExtractor
 from enrollment.extract.finger import FingerExtractor, resample
-from enrollment.extract.finger_leader import LeaderNetwork, find_model
 from enrollment.images import DecodedImage, decode_image
-from matcher.errors import ModalityUnavailable, SampleRejected
+from enrollment.synthesis.finger import synthesise_finger
+from matcher.errors import SampleRejected
 from matcher.finger.comparison import FingerComparator
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, template_from_bytes
@@ -95,6 +96,19 @@ def test_any_resolution_gives_the_places_at_500_ppi(
     comparator = FingerComparator()
     at_500 = comparator.prepare(template_of(extractor, ridge_images.print_image(places)))
     assert comparator.compare(at_500, comparator.prepare(template)) > 0.4
+
+
+@pytest.mark.parametrize("ppi", [250.0, 1000.0])
+def test_a_scan_at_another_resolution_matches_the_one_at_500_ppi(extractor: FingerExtractor, ppi: float) -> None:
+    comparator = FingerComparator()
+    strangers = [comparator.prepare(template_of(extractor, synthesise_finger(finger, 0))) for finger in (81, 82)]
+    picture = synthesise_finger(80, 0)
+    size = (round(picture.shape[1] * ppi / 500), round(picture.shape[0] * ppi / 500))
+    scanned = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), np.uint8)
+    at_500 = comparator.prepare(template_of(extractor, picture))
+    other = comparator.prepare(template_of(extractor, scanned, ppi))
+    assert comparator.compare(at_500, other) > 5 * max(comparator.compare(s, other) for s in strangers)
+    assert comparator.compare(at_500, other) > 0.5 * comparator.compare(at_500, at_500)
 
 
 def test_resampling_keeps_places_exactly() -> None:
@@ -203,19 +217,6 @@ def test_parameters_are_obeyed(places: NDArray[np.float64]) -> None:
     assert np.all(np.diff(template.quality.astype(np.int64)) <= 0)
 
 
-def test_a_changed_model_is_refused(tmp_path: Path) -> None:
-    copy = tmp_path / "LEADER.onnx"
-    copy.write_bytes(find_model().read_bytes() + b"\0")
-    with pytest.raises(ModalityUnavailable, match="sha256"):
-        LeaderNetwork(copy)
-
-
-def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModalityUnavailable, match="make install"):
-        LeaderNetwork()
-
-
 def real_samples(modality: str) -> Iterator[tuple[str, DecodedImage]]:
     manifest = SHARED / "data" / "manifest.csv"
     if not manifest.is_file():
@@ -231,6 +232,20 @@ def test_real_prints_are_accepted(extractor: FingerExtractor) -> None:
     counts = {path: len(template_of(extractor, image.grey, image.ppi)) for path, image in real_samples("finger")}
     assert min(counts.values()) >= 8
     assert np.median(list(counts.values())) > 20
+
+
+@pytest.mark.parametrize("ppi", [250.0, 1000.0])
+def test_a_real_print_at_another_resolution_matches_itself(extractor: FingerExtractor, ppi: float) -> None:
+    comparator = FingerComparator()
+    images = [image.grey for _, image in real_samples("finger")][::4]
+    at_500 = [comparator.prepare(template_of(extractor, image)) for image in images]
+    for i, image in enumerate(images):
+        size = (round(image.shape[1] * ppi / 500), round(image.shape[0] * ppi / 500))
+        scanned = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), np.uint8)
+        other = comparator.prepare(template_of(extractor, scanned, ppi))
+        scores = [comparator.compare(a, other) for a in at_500]
+        assert np.argmax(scores) == i
+        assert scores[i] > 2 * max(score for k, score in enumerate(scores) if k != i)
 
 
 def test_real_faces_are_refused(extractor: FingerExtractor) -> None:
