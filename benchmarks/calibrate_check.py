@@ -6,7 +6,7 @@ For each modality artefacts are fitted on random halves of the real subjects and
 once on the half that figures are quoted of (``in_fit_half``). All pairs of different fingers, faces or eyes are
 impostors, those of two data sets too. Fails where the share of strangers who pass, pooled over the random halves, is
 less than half or more than twice the share asked for, at a rate that the comparisons support (rule of three after
-division by the design effect).
+division by the design effect). The fused score of two eyes is checked in the same way (``two_eyes_check``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.real_data import dataset, in_fit_half, real_scores
+from benchmarks.two_eyes_check import TwoEyesCheck, check_two_eyes
 from enrollment.calibration.cross_check import CrossCheck, cross_check, fit_scores, observed_counts, random_halves
 from enrollment.calibration.scores import CalibrationScores, SubjectScores
 from enrollment.evaluation.progress import progress_bar
@@ -149,6 +150,21 @@ def result_table(found: ModalityCheck) -> Table:
     return table
 
 
+def two_eyes_table(found: TwoEyesCheck) -> Table:
+    """For an 80-column terminal."""
+    table = Table(
+        title=f"Two eyes, fused: {found.people:,} people, halves of {found.comparisons:,.0f} comparisons of strangers",
+        title_justify="left",
+        show_edge=False,
+    )
+    for name in ("FMR asked", "observed / asked", "vouched for / asked", ""):
+        table.add_column(name, justify="right")
+    for asked, seen, vouched in zip(found.asked, found.observed, found.vouched, strict=True):
+        fails = "FAILS" if asked in found.failures else ""
+        table.add_row(f"{asked:.0e}", f"{seen:.2f}", f"{vouched:.2f}", fails)
+    return table
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,6 +175,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     found = []
+    eyes: TwoEyesCheck | None = None
     for modality in map(Modality, arguments.modality or [m.value for m in Modality]):
         with progress_bar(quiet=arguments.json) as progress:
             scores = real_scores(modality, progress=progress)
@@ -167,13 +184,22 @@ def main() -> None:
             console.print(result_table(found[-1]))
             trusted = found[-1].one_half_trusted_to
             console.print(f"The fit on the one half vouches for {trusted:.1f}, FMR {10 ** (-trusted / 10):.1e}.\n")
+        if modality is Modality.IRIS:
+            asked = [level.asked for level in found[-1].checked.levels]
+            with progress_bar(quiet=arguments.json) as progress:
+                eyes = check_two_eyes(scores, asked, max(1, arguments.repeats // 2), arguments.seed, progress)
+            if not arguments.json:
+                console.print(two_eyes_table(eyes), "")
     failed = [f for f in found if f.checked.failures]
+    eyes_failed = eyes is not None and bool(eyes.failures)
     if arguments.json:
-        print(json.dumps({"modalities": [f.to_json() for f in found], "failed": bool(failed)}))
+        both = None if eyes is None else dataclasses.asdict(eyes)
+        told = {"modalities": [f.to_json() for f in found], "two_eyes": both, "failed": bool(failed) or eyes_failed}
+        print(json.dumps(told))
     for f in failed:
         rates = ", ".join(f"{rate:.0e}" for rate in f.checked.failures)
         console.print(f"{f.algorithm} fails at {rates}", style="red") if not arguments.json else None
-    raise SystemExit(1 if failed else 0)
+    raise SystemExit(1 if failed or eyes_failed else 0)
 
 
 if __name__ == "__main__":
