@@ -52,13 +52,14 @@ def cylinder(m: int, points: list[tuple[float, float, float]], p: CylinderParame
     return bits
 
 
-def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_], turn: float, p: ComparisonParameters) -> np.float32:
-    """Similarity of two cylinders whose minutiae differ by ``turn`` in direction, in float32."""
+def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_], turn: float, p: ComparisonParameters) -> float:
+    """Similarity of two cylinders whose minutiae differ by ``turn`` in direction: float32, cut to 1/524287."""
     both = np.sqrt(np.float32(a.sum())) + np.sqrt(np.float32(b.sum()))
     if abs(turn) > p.max_turn or both == 0:
-        return np.float32(0.0)
+        return 0.0
     different = np.sqrt(np.float32((a ^ b).sum()))
-    return np.float32(np.float32(1.0) - different / both)
+    exact = np.float32(np.float32(1.0) - different / both)
+    return int(np.float32(exact * np.float32(524287))) / 524287
 
 
 def score(
@@ -107,5 +108,6 @@ def score(
             for t in range(n)
         ]
     n_p = p.pairs(fewest)
-    best = sorted(range(n), key=lambda t: -(current[t] / first[t]))[:n_p]
+    # What a pair kept is cut to 2^-20; of pairs that kept the same, the more similar ones come first.
+    best = sorted(range(n), key=lambda t: -int(current[t] / first[t] * 2**20))[:n_p]
     return sum(current[t] for t in best) / n_p
