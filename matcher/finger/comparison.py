@@ -1,12 +1,7 @@
-"""1:1 comparison of fingerprints: local greedy similarity with relaxation (LGS-R) of bit cylinders.
+"""1:1 comparison of fingerprints: bit cylinders paired and relaxed, then the prints laid upon each other.
 
-Steps (sources and numbers in ``parameters.ComparisonParameters``):
-    1. similarity of every pair of cylinders, 1 - |a xor b| / (|a| + |b|) with |.| the root of the count of bits, 0
-       where the directions differ by more than a quarter turn;
-    2. greedy one-to-one assignment: the most similar pair, then the most similar of what is left, and so on;
-    3. relaxation: each pair is re-weighted by how well it agrees with every other in distance, direction and radial
-       angle, some times over;
-    4. the n_P pairs that kept most of their similarity are averaged; the sum is divided by n_P even if there are fewer.
+Three files do the work: ``pairing`` (the fast stage, LGS-R), ``alignment`` (the second stage) and ``evidence`` (both
+to one score). Here they are run over one pair or a list of them.
 
 The pair is put into one order first (fewer minutiae first, then by key), so the score does not depend on who is probe.
 """
@@ -14,15 +9,19 @@ The pair is put into one order first (fewer minutiae first, then by key), so the
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.compiled import kernel
 from matcher.errors import ModelMismatch
+from matcher.finger.alignment import AlignmentSpace, AlignmentTables, alignment_space, alignment_tables
 from matcher.finger.cylinders import PreparedFinger, prepare_finger
-from matcher.finger.pairing import PairingSpace, PairingTables, pair_up, pairing_space, pairing_tables, relaxed_score
-from matcher.finger.parameters import FINGER_ALGORITHM, ComparisonParameters, CylinderParameters
+from matcher.finger.evidence import FEATURES, EvidenceTables, PairModel, measure, score
+from matcher.finger.pairing import PairingSpace, PairingTables, pairing_space, pairing_tables
+from matcher.finger.parameters import FINGER_ALGORITHM, AlignmentParameters, ComparisonParameters, CylinderParameters
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, Template
 
@@ -47,17 +46,32 @@ class FingerRows:
 
 
 class FingerComparator:
-    """Compares fingers 1:1; thread-safe. Scores lie within 0 and 1; unrelated fingers reach about 0.03."""
+    """Compares fingers 1:1; thread-safe.
+
+    Scores are 0 and more: below 1 for pairs of which the fast stage finds nothing, about 2 for the likest of a
+    thousand strangers, 10 to 40 for impressions of one finger. See ``evidence`` for the scale.
+
+    Args:
+        cylinders, comparison, alignment, model: other ones than the package's, for experiments.
+    """
 
     modality = Modality.FINGER
     algorithms: frozenset[str] = frozenset({FINGER_ALGORITHM})
 
     def __init__(
-        self, cylinders: CylinderParameters | None = None, comparison: ComparisonParameters | None = None
+        self,
+        cylinders: CylinderParameters | None = None,
+        comparison: ComparisonParameters | None = None,
+        alignment: AlignmentParameters | None = None,
+        model: PairModel | None = None,
     ) -> None:
         self.cylinders = cylinders or CylinderParameters()
         self.comparison = comparison or ComparisonParameters()
+        self.alignment = alignment or AlignmentParameters()
+        self.model = model or PairModel.load()
         self.tables = pairing_tables(self.cylinders, self.comparison)
+        self._full_circle = pairing_tables(self.cylinders, dataclasses.replace(self.comparison, max_turn=math.pi))
+        self._alignment = alignment_tables(self.alignment)
         self.roots = self.tables.roots
         self.turn = self.tables.turn
 
@@ -74,22 +88,41 @@ class FingerComparator:
             )
         return prepare_finger(template, self.cylinders)
 
-    def compare(self, probe: PreparedFinger, reference: PreparedFinger) -> float:
-        """The score of two prepared fingers; 0 where either has fewer than three minutiae."""
-        rows = FingerRows(
-            reference.bits,
-            reference.x,
-            reference.y,
-            reference.angle,
-            np.zeros(1, np.int64),
-            np.array([len(reference)], np.int32),
-            np.array([reference.key], np.uint64),
-        )
-        return float(self.compare_rows(probe, rows, np.zeros(1, np.int64))[0])
+    def compare(self, probe: PreparedFinger, reference: PreparedFinger, *, full_circle: bool = False) -> float:
+        """The score of two prepared fingers; 0 where either has fewer than three minutiae.
 
-    def compare_rows(self, probe: PreparedFinger, rows: FingerRows, slots: NDArray[np.int64]) -> NDArray[np.float64]:
+        Args:
+            probe, reference: in any order; the score is the same.
+            full_circle: pair minutiae whatever their directions, for prints that may be turned by more than a quarter
+                turn to each other. Strangers then score higher, by little; it takes as long.
+        """
+        return float(self.compare_rows(probe, rows_of([reference]), _FIRST, full_circle=full_circle)[0])
+
+    def compare_rows(
+        self, probe: PreparedFinger, rows: FingerRows, slots: NDArray[np.int64], *, full_circle: bool = False
+    ) -> NDArray[np.float64]:
         """Scores, float64[n], of a probe against the fingers at ``slots`` of ``rows``; NaN where a slot is negative."""
-        return _compare_many(
+        return self._run(probe, rows, slots, full_circle, self.model.gate)[0]
+
+    def relaxed_rows(
+        self, probe: PreparedFinger, rows: FingerRows, slots: NDArray[np.int64], *, full_circle: bool = False
+    ) -> NDArray[np.float64]:
+        """The same, but what the fast stage alone says: LGS-R, 0-1."""
+        return self._run(probe, rows, slots, full_circle, math.inf)[1]
+
+    def features_of_rows(
+        self, probe: PreparedFinger, rows: FingerRows, slots: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """float64[n, 6]: ``evidence.FEATURES``, whether LGS-R reaches the gate or not; NaN where there are none."""
+        return self._run(probe, rows, slots, False, 0.0)[2]
+
+    def _run(
+        self, probe: PreparedFinger, rows: FingerRows, slots: NDArray[np.int64], full_circle: bool, gate: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        keep = len(slots) if gate != self.model.gate else 1
+        scores, relaxed = np.empty(len(slots)), np.empty(len(slots))
+        features = np.full((keep, len(FEATURES)), np.nan)
+        _compare_many(
             probe.bits,
             probe.x,
             probe.y,
@@ -103,9 +136,37 @@ class FingerComparator:
             rows.count,
             rows.key,
             slots,
-            self.tables,
+            self._full_circle if full_circle else self.tables,
+            self._alignment,
+            self.model.tables,
+            gate,
             pairing_space(self.cylinders.words),
+            alignment_space(),
+            scores,
+            relaxed,
+            features,
         )
+        return scores, relaxed, features
+
+
+_FIRST = np.zeros(1, np.int64)
+
+
+def rows_of(fingers: Sequence[PreparedFinger]) -> FingerRows:
+    """Prepared fingers one behind the other; a single one is not copied."""
+    counts = np.array([len(finger) for finger in fingers], np.int32)
+    keys = np.array([finger.key for finger in fingers], np.uint64)
+    starts = np.cumsum(counts, dtype=np.int64) - counts
+    if len(fingers) == 1:
+        (one,) = fingers
+        return FingerRows(one.bits, one.x, one.y, one.angle, starts, counts, keys)
+    bits, x, y, angle = (
+        np.concatenate([finger.bits for finger in fingers]),
+        np.concatenate([finger.x for finger in fingers]),
+        np.concatenate([finger.y for finger in fingers]),
+        np.concatenate([finger.angle for finger in fingers]),
+    )
+    return FingerRows(bits, x, y, angle, starts, counts, keys)
 
 
 @kernel
@@ -123,27 +184,37 @@ def _compare_many(
     count: NDArray[np.int32],
     keys: NDArray[np.uint64],
     slots: NDArray[np.int64],
-    tables: PairingTables,
-    space: PairingSpace,
-) -> NDArray[np.float64]:
-    """A probe against many fingers; see ``FingerComparator.compare_rows``."""
-    scores = np.empty(slots.shape[0])
+    pairing: PairingTables,
+    alignment: AlignmentTables,
+    model: EvidenceTables,
+    gate: float,
+    p: PairingSpace,
+    a: AlignmentSpace,
+    scores: NDArray[np.float64],
+    relaxed: NDArray[np.float64],
+    features: NDArray[np.float64],
+) -> None:
+    """A probe against many fingers. The features of a pair go to the row of its number, or all to one row."""
     n = x.shape[0]
     for s in range(slots.shape[0]):
         slot = slots[s]
         if slot < 0:
-            scores[s] = np.nan
+            scores[s] = relaxed[s] = np.nan
             continue
         begin, m = start[slot], np.int64(count[slot])
         end = begin + m
-        if min(n, m) < tables.min_minutiae:
-            scores[s] = 0.0
+        if min(n, m) < pairing.min_minutiae:
+            scores[s] = relaxed[s] = 0.0
             continue
+        row = features[min(s, features.shape[0] - 1)]
         other_bits, other_x = all_bits[begin:end], all_x[begin:end]
         other_y, other_angle = all_y[begin:end], all_angle[begin:end]
         if n < m or (n == m and key <= keys[slot]):
-            pairs = pair_up(bits, x, y, angle, other_bits, other_x, other_y, other_angle, tables, space)
+            relaxed[s] = measure(
+                bits, x, y, angle, other_bits, other_x, other_y, other_angle, gate, pairing, alignment, p, a, row
+            )
         else:
-            pairs = pair_up(other_bits, other_x, other_y, other_angle, bits, x, y, angle, tables, space)
-        scores[s] = relaxed_score(pairs, tables.pairs[min(n, m)], space)
-    return scores
+            relaxed[s] = measure(
+                other_bits, other_x, other_y, other_angle, bits, x, y, angle, gate, pairing, alignment, p, a, row
+            )
+        scores[s] = score(relaxed[s], row, model)
