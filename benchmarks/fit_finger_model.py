@@ -38,10 +38,10 @@ RATES = (1e-2, 1e-3, 1e-4)
 def worse_impression(template: FingerTemplate, rng: np.random.Generator, least: int = 9) -> FingerTemplate:
     """A worse impression of the same finger.
 
-    Up to two cuts along lines take up to 40 % each, 3-30 % of the rest are lost (but ``least`` are left where there were
-    so many), 5-25 % new ones stand 10-40 pixels from old ones and go along with them or against, three Gaussian bumps
-    of 40-110 pixels stretch the skin by up to about 9 pixels, everything jitters by a pixel and 3 degrees, and the
-    whole is turned (standard deviation 11 degrees).
+    Up to two cuts along lines take up to 40 % each, 3-30 % of the rest are lost (but ``least`` are left where there
+    were so many), 5-25 % new ones stand 10-40 pixels from old ones and go along with them or against, three Gaussian
+    bumps of 40-110 pixels stretch the skin by up to about 9 pixels, everything jitters by a pixel and 3 degrees, and
+    the whole is turned (standard deviation 11 degrees).
     """
     x, y = template.x.astype(np.float64), template.y.astype(np.float64)
     kept = np.ones(len(x), np.bool_)
@@ -89,9 +89,7 @@ def worse_impression(template: FingerTemplate, rng: np.random.Generator, least: 
     )
 
 
-def fit_monotone(
-    genuine: NDArray[np.float64], impostor: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
+def fit_monotone(genuine: NDArray[np.float64], impostor: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Logistic regression without negative weights: the most negative feature is left out until there is none."""
     used = list(range(genuine.shape[1]))
     while True:

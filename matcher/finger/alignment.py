@@ -200,7 +200,6 @@ def _partners(
         reach = min(reach, np.float32(tables.most_reach))
         reach *= reach
         direction = np.int32(angle_a[i]) + turned + np.int32(32768)
-        low = np.float32(1e12)
         for j in range(WIDTH):
             dx, dy = bx[j] - px, by[j] - py
             squared[j] = dx * dx + dy * dy
@@ -223,7 +222,7 @@ def _partners(
         for j in range(WIDTH):
             mine = (cost[j] | np.int32(_INDEX)) - np.int32(_INDEX - i) if cost[j] != _NONE else _NONE
             column[j] = min(column[j], mine)
-    partners, similar, distance, turns = 0.0, 0.0, 0.0, 0.0
+    partners, similar, distance = 0.0, 0.0, 0.0
     first, second = 0.0, 0.0
     for i in range(n_a):
         mate[i] = -1

@@ -71,7 +71,9 @@ class PairModel:
         if self.weights.shape != (len(FEATURES),) or not all(map(math.isfinite, numbers)):
             raise InvalidInput("pair model: it needs one finite weight for each feature", reason="MODEL_INVALID")
         if self.weights.min() < 0 or not 0 < self.gate < 1:
-            raise InvalidInput("pair model: no weight may be negative, the gate lies within 0-1", reason="MODEL_INVALID")
+            raise InvalidInput(
+                "pair model: no weight may be negative, the gate lies within 0-1", reason="MODEL_INVALID"
+            )
 
     @property
     def tables(self) -> EvidenceTables:
@@ -126,7 +128,7 @@ def measure(
 ) -> float:
     """LGS-R of two fingers of which the first has not more minutiae; from ``gate`` on also fills features[6]."""
     pairs = pair_up(bits_a, x_a, y_a, angle_a, bits_b, x_b, y_b, angle_b, pairing, p)
-    relaxed = relaxed_score(pairs, pairing.pairs[x_a.shape[0]], p)
+    relaxed = relaxed_score(pairs, int(pairing.pairs[x_a.shape[0]]), p)
     if relaxed < gate:
         return relaxed
     align(x_a, y_a, angle_a, x_b, y_b, angle_b, pairs, p, alignment, a)
