@@ -20,7 +20,7 @@ from matcher.errors import ModelMismatch
 from matcher.finger.alignment import AlignmentSpace, AlignmentTables, alignment_space, alignment_tables
 from matcher.finger.cylinders import PreparedFinger, prepare_finger
 from matcher.finger.evidence import FEATURES, EvidenceTables, PairModel, measure, score
-from matcher.finger.pairing import PairingSpace, PairingTables, pairing_space, pairing_tables
+from matcher.finger.pairing import SIMILARITY_STEPS, PairingSpace, PairingTables, pairing_space, pairing_tables
 from matcher.finger.parameters import FINGER_ALGORITHM, AlignmentParameters, ComparisonParameters, CylinderParameters
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, Template
@@ -43,6 +43,27 @@ class FingerRows:
     start: NDArray[np.int64]
     count: NDArray[np.int32]
     key: NDArray[np.uint64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairDetails:
+    """What a comparison found, for people to look at.
+
+    Attributes:
+        score, relaxed: of the pair, as ``compare`` and ``relaxed_rows`` give them.
+        partners: int64[k, 2], minutiae of probe and reference (rows of the prepared fingers) that lie upon each other
+            when the prints do; none for fewer than three minutiae on a side.
+        similarity: float64[k], of the partners' cylinders, 0-1.
+        turn: radians by which the probe is turned, clockwise on the screen, to lie upon the reference, -pi..pi.
+        distance: root mean square distance of partners in pixels at 500 ppi; directions count too.
+    """
+
+    score: float
+    relaxed: float
+    partners: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    turn: float
+    distance: float
 
 
 class FingerComparator:
@@ -115,6 +136,26 @@ class FingerComparator:
     ) -> NDArray[np.float64]:
         """float64[n, 6]: ``evidence.FEATURES``, whether LGS-R reaches the gate or not; NaN where there are none."""
         return self._run(probe, rows, slots, False, 0.0)[2]
+
+    def explain(self, probe: PreparedFinger, reference: PreparedFinger, *, full_circle: bool = False) -> PairDetails:
+        """The score with what it rests on; the second stage runs whether the score uses it or not."""
+        score = self.compare(probe, reference, full_circle=full_circle)
+        swapped = (len(reference), reference.key) < (len(probe), probe.key)
+        a, b = (reference, probe) if swapped else (probe, reference)
+        if len(a) < self.comparison.min_minutiae:
+            return PairDetails(score, 0.0, np.zeros((0, 2), np.int64), np.zeros(0), 0.0, 0.0)
+        tables = self._full_circle if full_circle else self.tables
+        p, space = pairing_space(self.cylinders.words), alignment_space()
+        first, second = (a.bits, a.x, a.y, a.angle), (b.bits, b.x, b.y, b.angle)
+        relaxed = measure(*first, *second, 0.0, tables, self._alignment, p, space, np.empty(len(FEATURES)))
+        rows = np.flatnonzero(space.best_mate[: len(a)] >= 0)
+        partners = np.stack([rows, space.best_mate[rows]], axis=1).astype(np.int64)
+        similarity = (p.keys[partners[:, 0], partners[:, 1]] >> 12) / SIMILARITY_STEPS
+        turn = math.atan2(space.best_motion[1], space.best_motion[0])
+        distance = math.sqrt(space.best_measures[2] / max(space.best_measures[0], 1.0))
+        if swapped:
+            partners, turn = partners[:, ::-1].copy(), -turn
+        return PairDetails(score, relaxed, partners, similarity, turn, distance)
 
     def _run(
         self, probe: PreparedFinger, rows: FingerRows, slots: NDArray[np.int64], full_circle: bool, gate: float
