@@ -76,28 +76,22 @@ class AlignmentSpace(NamedTuple):
     best_measures: NDArray[np.float64]
 
 
+@kernel
 def alignment_space() -> AlignmentSpace:
     """Fresh work space."""
-
-    def floats() -> NDArray[np.float32]:
-        return np.zeros(WIDTH, np.float32)
-
-    def whole() -> NDArray[np.int32]:
-        return np.zeros(WIDTH, np.int32)
-
     return AlignmentSpace(
-        bx=floats(),
-        by=floats(),
-        angle=whole(),
-        cost=whole(),
-        squared=floats(),
-        column=whole(),
-        choice=whole(),
-        near_b=floats(),
-        inside_a=whole(),
-        mate=whole(),
-        best_mate=whole(),
-        support=floats(),
+        bx=np.zeros(WIDTH, np.float32),
+        by=np.zeros(WIDTH, np.float32),
+        angle=np.zeros(WIDTH, np.int32),
+        cost=np.zeros(WIDTH, np.int32),
+        squared=np.zeros(WIDTH, np.float32),
+        column=np.zeros(WIDTH, np.int32),
+        choice=np.zeros(WIDTH, np.int32),
+        near_b=np.zeros(WIDTH, np.float32),
+        inside_a=np.zeros(WIDTH, np.int32),
+        mate=np.zeros(WIDTH, np.int32),
+        best_mate=np.zeros(WIDTH, np.int32),
+        support=np.zeros(WIDTH, np.float32),
         motion=np.zeros(4),
         best_motion=np.zeros(4),
         measures=np.zeros(MEASURES),

@@ -11,16 +11,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.compiled import kernel
 from matcher.errors import ModelMismatch
-from matcher.finger.alignment import AlignmentSpace, AlignmentTables, alignment_space, alignment_tables
+from matcher.finger.alignment import AlignmentTables, alignment_space, alignment_tables
 from matcher.finger.cylinders import PreparedFinger, prepare_finger
 from matcher.finger.evidence import FEATURES, EvidenceTables, PairModel, measure, score
-from matcher.finger.pairing import SIMILARITY_STEPS, PairingSpace, PairingTables, pairing_space, pairing_tables
+from matcher.finger.pairing import SIMILARITY_STEPS, PairingTables, pairing_space, pairing_tables
 from matcher.finger.parameters import FINGER_ALGORITHM, AlignmentParameters, ComparisonParameters, CylinderParameters
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, Template
@@ -177,12 +178,11 @@ class FingerComparator:
             rows.count,
             rows.key,
             slots,
-            self._full_circle if full_circle else self.tables,
-            self._alignment,
-            self.model.tables,
+            # Plain tuples: numba takes 0.1 ms to find out the type of a named one.
+            tuple(self._full_circle if full_circle else self.tables),
+            tuple(self._alignment),
+            tuple(self.model.tables),
             gate,
-            pairing_space(self.cylinders.words),
-            alignment_space(),
             scores,
             relaxed,
             features,
@@ -225,17 +225,18 @@ def _compare_many(
     count: NDArray[np.int32],
     keys: NDArray[np.uint64],
     slots: NDArray[np.int64],
-    pairing: PairingTables,
-    alignment: AlignmentTables,
-    model: EvidenceTables,
+    pairing_values: tuple[Any, ...],
+    alignment_values: tuple[Any, ...],
+    model_values: tuple[Any, ...],
     gate: float,
-    p: PairingSpace,
-    a: AlignmentSpace,
     scores: NDArray[np.float64],
     relaxed: NDArray[np.float64],
     features: NDArray[np.float64],
 ) -> None:
     """A probe against many fingers. The features of a pair go to the row of its number, or all to one row."""
+    pairing, alignment = PairingTables(*pairing_values), AlignmentTables(*alignment_values)
+    model = EvidenceTables(*model_values)
+    p, a = pairing_space(bits.shape[1]), alignment_space()
     n = x.shape[0]
     for s in range(slots.shape[0]):
         slot = slots[s]

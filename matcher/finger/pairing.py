@@ -116,38 +116,33 @@ class PairingSpace(NamedTuple):
     agree: NDArray[np.float32]  # [WIDTH, WIDTH]
 
 
+@kernel
 def pairing_space(words: int) -> PairingSpace:
     """Fresh work space for cylinders of some uint64 words."""
     links = WIDTH * (WIDTH - 1) // 2 + 1
 
-    def floats(*shape: int) -> NDArray[np.float32]:
-        return np.zeros(shape or WIDTH, np.float32)
-
-    def whole(*shape: int) -> NDArray[np.int32]:
-        return np.zeros(shape or WIDTH, np.int32)
-
     return PairingSpace(
-        words=np.zeros((-(-words // 3) * 3, WIDTH), np.uint64),
-        norm=floats(),
-        directions=whole(),
-        different=whole(),
-        keys=whole(WIDTH, WIDTH),
-        best=whole(),
-        free=whole(),
-        row=whole(),
-        column=whole(),
-        first=floats(),
-        final=floats(),
-        before=floats(),
-        kept=whole(),
-        ax=floats(),
-        ay=floats(),
-        bx=floats(),
-        by=floats(),
-        turn=whole(),
-        likely=whole(),
-        link=whole(2, links),
-        agree=floats(WIDTH, WIDTH),
+        words=np.zeros(((words + 2) // 3 * 3, WIDTH), np.uint64),
+        norm=np.zeros(WIDTH, np.float32),
+        directions=np.zeros(WIDTH, np.int32),
+        different=np.zeros(WIDTH, np.int32),
+        keys=np.zeros((WIDTH, WIDTH), np.int32),
+        best=np.zeros(WIDTH, np.int32),
+        free=np.zeros(WIDTH, np.int32),
+        row=np.zeros(WIDTH, np.int32),
+        column=np.zeros(WIDTH, np.int32),
+        first=np.zeros(WIDTH, np.float32),
+        final=np.zeros(WIDTH, np.float32),
+        before=np.zeros(WIDTH, np.float32),
+        kept=np.zeros(WIDTH, np.int32),
+        ax=np.zeros(WIDTH, np.float32),
+        ay=np.zeros(WIDTH, np.float32),
+        bx=np.zeros(WIDTH, np.float32),
+        by=np.zeros(WIDTH, np.float32),
+        turn=np.zeros(WIDTH, np.int32),
+        likely=np.zeros(WIDTH, np.int32),
+        link=np.zeros((2, links), np.int32),
+        agree=np.zeros((WIDTH, WIDTH), np.float32),
     )
 
 
