@@ -245,6 +245,33 @@ def verify(
         raise typer.Exit(_VERDICT_EXITS[Verdict(response.verdict)])
 
 
+@app.command()
+def explain(
+    probe: Annotated[Path, typer.Argument(help="A fingerprint image.")],
+    reference: Annotated[Path, typer.Argument(help="Another one.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where the picture goes.")],
+    ppi: Ppi = None,
+    full_circle: Annotated[
+        bool, typer.Option("--full-circle", help="The prints may be turned by more than 90 degrees to each other.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw two fingerprints with the minutiae that match, and say how sure that is. Needs no server."""
+    with reported(as_json):
+        # Imported here: the other commands must not wait for onnxruntime and numba.
+        from enrollment.explain import draw, explain_pair
+        from matcher.calibration import Calibrations
+
+        calibrations = Calibrations.load(load_settings().calibrations)
+        found = explain_pair(probe, reference, ppi, full_circle=full_circle, calibrations=calibrations)
+        draw(found).save(out, "PNG")
+        if as_json:
+            typer.echo(json.dumps({**found.summary(), "picture": str(out)}))
+        else:
+            for sentence in found.sentences():
+                typer.echo(sentence)
+
+
 @subject_app.command("show")
 def subject_show(
     subject: Annotated[str, typer.Argument(help="Subject id.")], server: Server = None, as_json: Json = False

@@ -89,3 +89,30 @@ class ComparisonParameters:
     def gate(self, i: int) -> float:
         """The difference beyond which factor ``i`` of the compatibility is under ``floor``."""
         return self.mu[i] + math.log(1.0 / self.floor - 1.0) / -self.tau[i]
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignmentParameters:
+    """Laying one print upon the other (``alignment``). Lengths in pixels at 500 ppi, angles in radians.
+
+    Chosen on UPEK, FVC2000 DB1_B and DB4_B.
+
+    Attributes:
+        seeds: pairs of the fast stage from which an alignment starts; the best one counts.
+        rounds: of looking for partners; between them the motion is fitted to the partners found.
+        reach: partners are not further apart than this,
+        stretch: and so much more for each pixel from the seed, because skin stretches,
+        most_reach: but never more than this.
+        max_turn: largest difference of partners' directions.
+        radian: pixels that a difference of directions by one radian counts for.
+        near: a minutia that has any minutia of the other print within this could have a partner.
+    """
+
+    seeds: int = 4
+    rounds: int = 3
+    reach: float = 9.0
+    stretch: float = 0.04
+    most_reach: float = 18.0
+    max_turn: float = math.pi / 7.0
+    radian: float = 35.0
+    near: float = 40.0

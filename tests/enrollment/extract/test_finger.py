@@ -95,7 +95,7 @@ def test_any_resolution_gives_the_places_at_500_ppi(
     assert (distances(template, places).min(axis=0) < 4).mean() >= 0.9
     comparator = FingerComparator()
     at_500 = comparator.prepare(template_of(extractor, ridge_images.print_image(places)))
-    assert comparator.compare(at_500, comparator.prepare(template)) > 0.4
+    assert comparator.compare(at_500, comparator.prepare(template)) > 20.0
 
 
 @pytest.mark.parametrize("ppi", [250.0, 1000.0])
@@ -276,4 +276,4 @@ def test_two_impressions_of_a_real_finger_match(extractor: FingerExtractor) -> N
     for i, (subject, a) in enumerate(prepared):
         for other, b in prepared[i + 1 :]:
             score = comparator.compare(a, b)
-            assert score > 0.06 if subject == other else score < 0.05
+            assert score > 12.0 if subject == other else score < 10.0

@@ -1,14 +1,20 @@
-"""The slow and obvious way: cylinders and LGS-R written from the paper's formulas, without numba or shortcuts."""
+"""The slow and obvious way: cylinders and LGS-R written from the paper's formulas, without numba or shortcuts; then the
+second stage, step by step in whole numbers and float64."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.finger.parameters import ComparisonParameters, CylinderParameters
+from matcher.finger.evidence import PairModel
+from matcher.finger.parameters import AlignmentParameters, ComparisonParameters, CylinderParameters
 from matcher.templates import FingerTemplate
+
+Points = list[tuple[float, float, float]]
+"""(x, y, theta) of minutiae, y down."""
 
 
 def difference(a: float, b: float) -> float:
@@ -16,7 +22,7 @@ def difference(a: float, b: float) -> float:
     return math.remainder(a - b, 2.0 * math.pi)
 
 
-def minutiae(template: FingerTemplate, p: CylinderParameters) -> list[tuple[float, float, float]]:
+def minutiae(template: FingerTemplate, p: CylinderParameters) -> Points:
     """(x, y, theta) of the best minutiae in the frame with y down, in the template's order."""
     ranked = sorted(range(len(template)), key=lambda i: (-int(template.quality[i]), i))
     chosen = sorted(ranked[: p.max_minutiae])
@@ -24,7 +30,7 @@ def minutiae(template: FingerTemplate, p: CylinderParameters) -> list[tuple[floa
     return [(float(template.x[i]), float(template.y[i]), float(theta[i])) for i in chosen]
 
 
-def cylinder(m: int, points: list[tuple[float, float, float]], p: CylinderParameters) -> NDArray[np.bool_]:
+def cylinder(m: int, points: Points, p: CylinderParameters) -> NDArray[np.bool_]:
     """bool[layers, cells, cells] of minutia ``m``: [MCC] equations 1-11 and the bit version."""
     mx, my, mt = points[m]
     bits = np.zeros((p.layers, p.cells, p.cells), np.bool_)
@@ -52,27 +58,52 @@ def cylinder(m: int, points: list[tuple[float, float, float]], p: CylinderParame
     return bits
 
 
-def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_], turn: float, p: ComparisonParameters) -> np.float32:
-    """Similarity of two cylinders whose minutiae differ by ``turn`` in direction, in float32."""
+def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_], turn: float, p: ComparisonParameters) -> float:
+    """Similarity of two cylinders whose minutiae differ by ``turn`` in direction: float32, cut to 1/524287."""
     both = np.sqrt(np.float32(a.sum())) + np.sqrt(np.float32(b.sum()))
     if abs(turn) > p.max_turn or both == 0:
-        return np.float32(0.0)
+        return 0.0
     different = np.sqrt(np.float32((a ^ b).sum()))
-    return np.float32(np.float32(1.0) - different / both)
+    exact = np.float32(np.float32(1.0) - different / both)
+    return int(np.float32(exact * np.float32(524287))) / 524287
+
+
+@dataclasses.dataclass
+class Pairing:
+    """What the fast stage finds: the pairs in the order they were made, their similarities, what the relaxation left,
+    how far pair t agrees with pair k (rho[t][k]), all similarities, and LGS-R."""
+
+    pairs: list[tuple[int, int]]
+    first: list[float]
+    final: list[float]
+    rho: list[list[float]]
+    similarities: dict[tuple[int, int], float]
+    score: float
 
 
 def score(
-    points_a: list[tuple[float, float, float]],
+    points_a: Points,
     cylinders_a: list[NDArray[np.bool_]],
-    points_b: list[tuple[float, float, float]],
+    points_b: Points,
     cylinders_b: list[NDArray[np.bool_]],
     p: ComparisonParameters,
 ) -> float:
     """LGS-R of two prints."""
+    if min(len(points_a), len(points_b)) < p.min_minutiae:
+        return 0.0
+    return pairing(points_a, cylinders_a, points_b, cylinders_b, p).score
+
+
+def pairing(
+    points_a: Points,
+    cylinders_a: list[NDArray[np.bool_]],
+    points_b: Points,
+    cylinders_b: list[NDArray[np.bool_]],
+    p: ComparisonParameters,
+) -> Pairing:
+    """The fast stage."""
     n_a, n_b = len(points_a), len(points_b)
     fewest = min(n_a, n_b)
-    if fewest < p.min_minutiae:
-        return 0.0
     table = [
         (similarity(cylinders_a[i], cylinders_b[j], difference(points_a[i][2], points_b[j][2]), p), i, j)
         for i in range(n_a)
@@ -107,5 +138,106 @@ def score(
             for t in range(n)
         ]
     n_p = p.pairs(fewest)
-    best = sorted(range(n), key=lambda t: -(current[t] / first[t]))[:n_p]
-    return sum(current[t] for t in best) / n_p
+    # What a pair kept is cut to 2^-20; of pairs that kept the same, the more similar ones come first.
+    best = sorted(range(n), key=lambda t: -int(current[t] / first[t] * 2**20))[:n_p]
+    similarities = {(i, j): value for value, i, j in table}
+    return Pairing(pairs, first, current, rho, similarities, sum(current[t] for t in best) / n_p)
+
+
+@dataclasses.dataclass
+class Alignment:
+    """Partners (minutia of the first print -> of the second) and the measures of ``alignment.MEASURES``."""
+
+    mate: dict[int, int]
+    measures: tuple[float, float, float, float, float]
+
+
+def partners(
+    points_a: Points,
+    points_b: Points,
+    turn: float,
+    shift: tuple[float, float],
+    centre: tuple[float, float],
+    found: Pairing,
+    p: AlignmentParameters,
+) -> Alignment:
+    """Who is whose closest when the first print is turned and shifted."""
+    costs: dict[tuple[int, int], int] = {}
+    inside_a, inside_b = set(), set()
+    for i, (x, y, theta) in enumerate(points_a):
+        u = math.cos(turn) * x - math.sin(turn) * y + shift[0]
+        v = math.sin(turn) * x + math.cos(turn) * y + shift[1]
+        reach = min(p.reach + p.stretch * math.dist((u, v), centre), p.most_reach)
+        for j, (bx, by, other) in enumerate(points_b):
+            d = math.dist((u, v), (bx, by))
+            off = abs(difference(theta + turn, other))
+            if d <= p.near:
+                inside_a.add(i)
+                inside_b.add(j)
+            if d <= reach and off <= p.max_turn:
+                costs[i, j] = int((d * d + (p.radian * off) ** 2) * 64)
+    mate = {}
+    for (i, j), cost in costs.items():
+        in_row = min((c, k) for (r, k), c in costs.items() if r == i)
+        in_column = min((c, r) for (r, k), c in costs.items() if k == j)
+        if in_row == (cost, j) and in_column == (cost, i):
+            mate[i] = j
+    similar = sum(found.similarities[pair] for pair in mate.items())
+    distance = sum(costs[pair] / 64 for pair in mate.items())
+    return Alignment(mate, (len(mate), similar, distance, len(inside_a), len(inside_b)))
+
+
+def motion(
+    pairs: list[tuple[tuple[float, float], tuple[float, float]]], weights: list[float], extra: complex
+) -> tuple[float, tuple[float, float]]:
+    """Rotation and shift from a to b with least squares, in complex numbers; ``extra`` pulls the rotation."""
+    w = np.array(weights)
+    a = np.array([complex(*pair[0]) for pair in pairs])
+    b = np.array([complex(*pair[1]) for pair in pairs])
+    mean_a, mean_b = (w @ a) / w.sum(), (w @ b) / w.sum()
+    turn = complex(w @ ((b - mean_b) * np.conj(a - mean_a)) + extra)
+    turn /= abs(turn)
+    shift = mean_b - turn * mean_a
+    return math.atan2(turn.imag, turn.real), (shift.real, shift.imag)
+
+
+def align(points_a: Points, points_b: Points, found: Pairing, p: AlignmentParameters) -> Alignment:
+    """The best of some alignments."""
+    best = Alignment({}, (0.0, -1.0, 0.0, 0.0, 0.0))
+    n = len(found.pairs)
+    places = [(points_a[i][:2], points_b[j][:2]) for i, j in found.pairs]
+    for seed in sorted(range(n), key=lambda t: (-found.final[t], t))[: p.seeds]:
+        support = [found.final[t] * (1.0 if t == seed else found.rho[seed][t]) for t in range(n)]
+        turns = [points_b[j][2] - points_a[i][2] for i, j in found.pairs]
+        pull = sum(w * 200.0 * complex(math.cos(t), math.sin(t)) for w, t in zip(support, turns, strict=True))
+        turn, shift = motion(places, support, pull)
+        for r in range(p.rounds):
+            one = partners(points_a, points_b, turn, shift, points_b[found.pairs[seed][1]][:2], found, p)
+            if r + 1 < p.rounds and len(one.mate) >= 2:
+                matched = [(points_a[i][:2], points_b[j][:2]) for i, j in sorted(one.mate.items())]
+                turn, shift = motion(matched, [1.0] * len(matched), 50.0 * complex(math.cos(turn), math.sin(turn)))
+        if one.measures[1] > best.measures[1]:
+            best = one
+    return best
+
+
+def features(found: Pairing, laid: Alignment) -> list[float]:
+    """``evidence.FEATURES``."""
+    count, similar, distance, inside_a, inside_b = laid.measures
+    kept = sum(laid.mate.get(i) == j for i, j in found.pairs)
+    return [
+        math.log(max(found.score, 0.005)),
+        math.log(max([0.005, *found.final])),
+        math.log(1 + similar) if similar > 0 else 0.0,
+        count / max(0.5 * (inside_a + inside_b), 1.0),
+        -math.sqrt(distance / max(count, 1)),
+        kept / max(len(found.pairs), 1),
+    ]
+
+
+def whole_score(found: Pairing, values: list[float], model: PairModel) -> float:
+    """The score that leaves the comparator."""
+    if found.score < model.gate:
+        return found.score / model.gate
+    evidence = model.offset + sum(w * v for w, v in zip(model.weights.tolist(), values, strict=True))
+    return 1.0 + math.log(1.0 + math.exp(evidence))
