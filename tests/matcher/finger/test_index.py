@@ -50,7 +50,7 @@ def filled(count: int, seed: int = 0) -> tuple[FingerIndex, dict[int, tuple[int,
 def test_it_is_a_reference_index_with_a_comparator() -> None:
     index: ReferenceIndex = FingerIndex()
     comparator: Comparator = index.comparator
-    assert comparator.algorithms == {"finger-leader-1"}
+    assert comparator.algorithms == {"finger-leader-1", "finger-mindtct-1"}
     assert len(index) == 0
 
 
