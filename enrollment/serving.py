@@ -36,7 +36,9 @@ def start_server(settings: Settings) -> AmbisServer:
     if settings.calibrations is not None and not settings.calibrations.is_dir():
         raise InvalidInput(f"calibrations names {settings.calibrations}, which is no folder", reason="SETTINGS_INVALID")
     extractors, calibrations = load_extractors(settings), Calibrations.load(settings.calibrations)
+    fusion = FusionModel.load(settings.calibrations)
     _check_calibrated(extractors, calibrations)
+    _say_what_scores_rest_on(extractors, calibrations, fusion)
     return AmbisServer(
         settings.data,
         extractors,
@@ -50,8 +52,28 @@ def start_server(settings: Settings) -> AmbisServer:
             shards=settings.shards,
             keep_samples=settings.keep_samples,
         ),
-        FusionModel.load(settings.calibrations),
+        fusion,
     )
+
+
+def _say_what_scores_rest_on(extractors: Extractors, calibrations: Calibrations, fusion: FusionModel) -> None:
+    """Into the log: a mistyped name or a folder that was forgotten shows here."""
+    used = {s.algorithm for s in extractors.status()}
+    for artefact in calibrations:
+        about = artefact.about
+        log.info(
+            "calibration of %s: %s (fitted %s), vouches for %.1f",
+            artefact.algorithm,
+            about.get("data", "not described"),
+            about.get("fitted", about.get("date", "not told")),
+            artefact.trusted_to,
+        )
+        if artefact.algorithm not in used:
+            log.warning("no extractor here makes %r templates; is its artefact's name right?", artefact.algorithm)
+        goodness = about.get("goodness")
+        if isinstance(goodness, dict) and goodness.get("holds") is False:
+            log.warning("the calibration of %s did not hold on people left out; do not rely on it", artefact.algorithm)
+    log.info("fusion model: %s", fusion.about.get("data", "not described"))
 
 
 def load_extractors(settings: Settings) -> Extractors:

@@ -30,7 +30,7 @@ import functools
 import importlib.resources
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ from matcher.positions import Modality
 
 ARTEFACT_VERSION = 1
 LN10_10 = math.log(10.0) / 10.0
+SCORE_LIMIT = 400.0
+LLR_LIMIT = 100.0
+"""No artefact may claim more: scores of 1e-40, ratios of 1e43."""
 FUSION_FILE = "fusion_model.json"
 """Stands in the same folders; see ``fusion_model``."""
 
@@ -131,6 +134,23 @@ class Calibration:
             raise InvalidInput(
                 "calibration artefact: tail_slope and trusted_to must be positive", reason="CALIBRATION_INVALID"
             )
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        """Numbers that no data can give would turn strangers into HITs, or mates into nobody."""
+        count = self.about.get("impostor_comparisons")
+        vouched = SCORE_LIMIT if not isinstance(count, int | float) or count < 1 else 10 * math.log10(count)
+        for name, value, low, high in (
+            ("score", self.score, -1.0, SCORE_LIMIT),
+            ("llr_score", self.llr_score, -1.0, SCORE_LIMIT),
+            ("llr", self.llr, -LLR_LIMIT, LLR_LIMIT),
+            ("trusted_llr", self.trusted_llr, 0.0, LLR_LIMIT),
+            ("trusted_to", self.trusted_to, 0.0, vouched),
+        ):
+            if np.min(value) < low or np.max(value) > high:
+                raise InvalidInput(
+                    f"calibration artefact: {name} must be within {low:g} and {high:g}", reason="CALIBRATION_INVALID"
+                )
 
     def to_score(self, raw: ArrayLike) -> NDArray[np.float64]:
         """-10*log10(FMR) of raw scores, >= 0, monotone; NaN stays NaN (not comparable)."""
@@ -210,6 +230,10 @@ class Calibrations:
             )
         return found
 
+    def __iter__(self) -> Iterator[Calibration]:
+        """The artefacts, by algorithm."""
+        return iter([self._by_algorithm[name] for name in sorted(self._by_algorithm)])
+
     def get(self, algorithm: str) -> Calibration | None:
         """The artefact of an algorithm, or None."""
         return self._by_algorithm.get(algorithm)
@@ -222,12 +246,23 @@ class Calibrations:
             InvalidInput (CALIBRATION_INVALID): a file there is no artefact.
         """
         artefacts = list(_shipped())
+        if folder is not None and not folder.is_dir():
+            raise InvalidInput(f"calibrations names {folder}, which is no folder", reason="CALIBRATION_INVALID")
         files = [] if folder is None else sorted(p for p in folder.glob("*.json") if p.name != FUSION_FILE)
+        seen: dict[str, Path] = {}
         for path in files:
+            if not path.is_file():
+                raise InvalidInput(f"{path} is no regular file", reason="CALIBRATION_INVALID")
             try:
                 artefacts.append(Calibration.from_json(path.read_text("utf-8")))
             except (InvalidInput, OSError, UnicodeDecodeError) as error:
                 raise InvalidInput(f"{path}: {error}", reason="CALIBRATION_INVALID") from None
+            algorithm = artefacts[-1].algorithm
+            if algorithm in seen:
+                raise InvalidInput(
+                    f"{path} and {seen[algorithm]} are both of {algorithm!r}; keep one", reason="CALIBRATION_INVALID"
+                )
+            seen[algorithm] = path
         return cls(artefacts)
 
 
@@ -391,7 +426,7 @@ def _llr_knots(
     genuine: NDArray[np.float64], impostor: NDArray[np.float64], p: CalibrationParameters, ratio: RatioFit
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Knots of score -> LLR between the two bounds, and the share of spoilt genuine samples."""
-    spoilt = max(p.spoilt_minimum, float(np.mean(genuine < p.spoilt_score)))
+    spoilt = min(0.5, max(p.spoilt_minimum, float(np.mean(genuine < p.spoilt_score))))
     knots = np.arange(0.0, 121.0, 1.0)
     if ratio is RatioFit.LOGISTIC:
         offset, weights = fit_logistic(genuine[:, None], impostor[:, None], p.prior)

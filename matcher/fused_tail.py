@@ -34,6 +34,9 @@ from matcher.fusion import censored_llr, modality_weights
 from matcher.fusion_model import Correlations
 from matcher.positions import Modality, Position
 
+LEAST_CORRELATION = 1e-6
+"""Below it two positions are independent; a factor of so small a variance lies between two nodes."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TailParameters:
@@ -171,7 +174,7 @@ def _sum_of_strangers(
 ) -> NDArray[np.float64]:
     """float64[size]: the probability of each value of the sum, from the highest down, times e^(-tilt * way down)."""
     nodes = np.arange(p.nodes_from, p.nodes_to + p.node / 2, p.node)
-    common = strangers.modalities
+    common = strangers.modalities if strangers.modalities > LEAST_CORRELATION else 0.0
     product = np.ones((len(nodes), size // 2 + 1), np.complex128)
     for modality in sorted({q.modality for q in positions}):
         own = [k for k, q in enumerate(positions) if q.modality is modality]
@@ -220,7 +223,7 @@ def _hands(positions: Sequence[Position], within: float, strangers: Correlations
 
 def _integrated(spectra: NDArray[np.complex128], nodes: NDArray[np.float64], variance: float) -> NDArray[np.complex128]:
     """Takes the mean over a factor that adds ``variance`` to its parent's value, at every value of the parent."""
-    if variance <= 0:
+    if variance <= LEAST_CORRELATION:
         return spectra
     kernel = np.exp(-0.5 * (nodes[None, :] - nodes[:, None]) ** 2 / variance)
     return np.asarray((kernel / kernel.sum(axis=1, keepdims=True)) @ spectra, np.complex128)

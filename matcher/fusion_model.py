@@ -118,8 +118,10 @@ class FusionModel:
             InvalidInput (FUSION_INVALID): the file there is no model.
         """
         path = None if folder is None else folder / FUSION_FILE
-        if path is None or not path.exists():
+        if path is None or not (path.exists() or path.is_symlink()):
             return _shipped()
+        if not path.is_file():
+            raise InvalidInput(f"{path} is no regular file", reason="FUSION_INVALID")
         try:
             return cls.from_json(path.read_text("utf-8"))
         except (InvalidInput, OSError, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ from matcher.decision import (
     identification_thresholds,
     verification_thresholds,
 )
-from matcher.errors import InvalidInput, NotFound
+from matcher.errors import InvalidInput, NotCalibrated, NotFound
 from matcher.explanation import explain_identification, explain_verification, score_gap
 from matcher.fused_scores import FusedScores, FusionMember
 from matcher.fusion import FusedScore, PositionScore, calibrate_positions
@@ -170,7 +170,12 @@ class SearchEngine:
 
     def _require_calibration(self, probes: Sequence[Probe]) -> None:
         for probe in probes:
-            _ = self._calibrations[probe.template.algorithm]
+            calibration = self._calibrations[probe.template.algorithm]
+            if calibration.modality is not probe.template.modality:
+                raise NotCalibrated(
+                    f"the calibration artefact of {calibration.algorithm!r} is of modality {calibration.modality}, the "
+                    f"templates are of {probe.template.modality}; make it again with 'ambis calibrate'"
+                )
 
     def _score(self, found: Sequence[SubjectComparisons], thresholds: Thresholds) -> list[Candidate]:
         """Calibrates all comparisons of an algorithm at once, and fuses those of each subject that has any."""

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from enrollment.calibration.halves import in_fit_half
 from enrollment.evaluation.progress import progress_bar
-from enrollment.reporting import reported
+from enrollment.reporting import EXIT_FAILED, reported
 from enrollment.settings import load_settings
 from matcher.errors import InvalidInput, ModalityUnavailable
 from matcher.positions import Modality
@@ -81,11 +81,14 @@ def calibrate(
             )
             artefact = make_artefact(scores, told, progress=progress)
         write_artefact(artefact, path)
+        holds = bool(artefact.about["goodness"]["holds"])
         if as_json:
             numbers = {"trusted_to": artefact.trusted_to, "trusted_llr": artefact.trusted_llr}
             head = {"artefact": str(path), "modality": modality.value, "algorithm": artefact.algorithm}
             typer.echo(json.dumps(head | numbers | dict(artefact.about), allow_nan=False))
-            return
-        console = Console()
-        console.print(artefact_table(artefact))
-        console.print(next_step(path, scores.unusable_rows), markup=False, highlight=False)
+        else:
+            console = Console()
+            console.print(artefact_table(artefact))
+            console.print(next_step(path, scores.unusable_rows, holds=holds), markup=False, highlight=False)
+    if not holds:
+        raise typer.Exit(EXIT_FAILED)

@@ -83,9 +83,11 @@ def ratio_line(llr: Mapping[str, Any]) -> str:
     )
 
 
-def next_step(path: Path, unusable_rows: int) -> str:
+def next_step(path: Path, unusable_rows: int, *, holds: bool) -> str:
     """What to do with the artefact."""
     lost = f"{unusable_rows:,} rows of the manifests could not be used.\n" if unusable_rows else ""
+    if not holds:
+        return f"{lost}Written for inspection: {path}. It does not hold: a server must not use it."
     return (
         f"{lost}Written: {path}\nTo use it, set calibrations = {str(path.parent)!r} in ambis.toml (or "
         "AMBIS_CALIBRATIONS) and restart the server."

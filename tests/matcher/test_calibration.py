@@ -255,10 +255,11 @@ def test_algorithm_without_artefact_is_refused(fitted: Calibration) -> None:
 
 def test_shipped_artefacts_cover_what_ships() -> None:
     from matcher.finger.comparison import FingerComparator
+    from matcher.finger.parameters import MINDTCT_ALGORITHM
     from matcher.iris.comparison import IrisComparator
 
     shipped = Calibrations.load()
-    for algorithm in (*FingerComparator.algorithms, *IrisComparator.algorithms, "face-compact-1"):
+    for algorithm in (*FingerComparator.algorithms - {MINDTCT_ALGORITHM}, *IrisComparator.algorithms, "face-compact-1"):
         artefact = shipped[algorithm]
         assert artefact.trusted_to >= 25
         assert artefact.about["data"]
@@ -281,3 +282,51 @@ def test_shipped_artefacts_say_how_good_they_are(algorithm: str) -> None:
     assert llr["chosen"] == about["llr_fit"]
     assert 0 < llr["least_cross_entropy"] < llr["cross_entropy"][llr["chosen"]] < 0.1
     assert 0 < llr["least_cllr"] < llr["cllr"][llr["chosen"]] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trusted_to", 1e308),
+        ("trusted_to", 80.0),
+        ("trusted_llr", 1e308),
+        ("trusted_llr", -5.0),
+        ("score", [-500.0, 10.0]),
+        ("score", [0.0, 1e308]),
+        ("llr_score", [-1e308, 1e308]),
+        ("llr", [-1e308, 1e308]),
+    ],
+)
+def test_an_artefact_that_claims_what_no_data_can_show_is_refused(name: str, value: object) -> None:
+    known = {
+        "artefact_version": 1,
+        "modality": "face",
+        "algorithm": "face-x",
+        "raw": [0.0, 1.0],
+        "score": [0.0, 30.0],
+        "tail_slope": 10.0,
+        "tail_shape": 0.1,
+        "trusted_to": 30.0,
+        "trusted_llr": 5.0,
+        "llr_score": [0.0, 60.0],
+        "llr": [-3.0, 12.0],
+        "about": {"impostor_comparisons": 10_000},
+    }
+    assert Calibration.from_json(json.dumps(known)).trusted_to == 30.0
+    with pytest.raises(InvalidInput, match=name):
+        Calibration.from_json(json.dumps(known | {name: value}))
+
+
+def test_two_artefacts_of_one_algorithm_and_odd_files_are_refused(tmp_path: Path) -> None:
+    text = next(iter(Calibrations.load())).to_json()
+    (tmp_path / "one.json").write_text(text)
+    assert Calibrations.load(tmp_path)
+    (tmp_path / "two.json").write_text(text)
+    with pytest.raises(InvalidInput, match="keep one"):
+        Calibrations.load(tmp_path)
+    (tmp_path / "two.json").unlink()
+    (tmp_path / "three.json").mkdir()
+    with pytest.raises(InvalidInput, match="regular file"):
+        Calibrations.load(tmp_path)
+    with pytest.raises(InvalidInput, match="no folder"):
+        Calibrations.load(tmp_path / "nothing")

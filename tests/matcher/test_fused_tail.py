@@ -184,3 +184,13 @@ def test_other_tilts_give_the_same_rates() -> None:
     at = np.linspace(-5, 35, 200)
     other = strangers_tail(places, made, EVIDENCE, STRANGERS, many)
     assert np.abs(few.to_score(at) - other.to_score(at)).max() < 0.3
+
+
+@pytest.mark.parametrize("tiny", [1e-300, 1e-33, 1e-12, 1e-7])
+def test_correlations_that_are_almost_nothing_are_nothing(tiny: float) -> None:
+    places = (Position.RIGHT_INDEX, Position.LEFT_INDEX)
+    made = [Ratio.of(FINGER)] * 2
+    some = strangers_tail(places, made, Correlations(), Correlations(tiny, tiny, tiny, tiny, tiny))
+    none = strangers_tail(places, made, Correlations(), Correlations())
+    at = np.linspace(-5, 20, 50)
+    np.testing.assert_allclose(some.to_score(at), none.to_score(at), atol=0.05)
