@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from enrollment.plain_text import plain, printable
 from matcher.calibration import Calibration
 
 WARNING = (
@@ -41,7 +42,7 @@ def artefact_table(artefact: Calibration) -> RenderableType:
         ("trusted to", f"a score of {artefact.trusted_to:.1f}, FMR {10 ** (-artefact.trusted_to / 10):.1e}"),
     ]
     for row in rows:
-        lines.add_row(*row)
+        lines.add_row(*map(plain, row))
     parts: list[RenderableType] = [
         lines,
         "",
@@ -87,6 +88,6 @@ def next_step(path: Path, unusable_rows: int) -> str:
     """What to do with the artefact."""
     lost = f"{unusable_rows:,} rows of the manifests could not be used.\n" if unusable_rows else ""
     return (
-        f"{lost}Written: {path}\nTo use it, set calibrations = {str(path.parent)!r} in ambis.toml (or "
+        f"{lost}Written: {printable(path)}\nTo use it, set calibrations = {str(path.parent)!r} in ambis.toml (or "
         "AMBIS_CALIBRATIONS) and restart the server."
     )

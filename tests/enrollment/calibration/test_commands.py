@@ -39,7 +39,7 @@ def manifest(folder: Path, name: str, people: range, captures: int = 5) -> Path:
 
 def run(folder: Path, *words: object) -> Any:
     fixed = ["--modality", "face", "--description", "people of these tests", "--cache", folder / "cache"]
-    return CliRunner().invoke(app, ["calibrate", *map(str, [*words, *fixed])])
+    return CliRunner().invoke(app, ["calibrate", *map(str, [*fixed, *words])])
 
 
 def calibrated(folder: Path, *words: object) -> dict[str, Any]:
@@ -87,6 +87,14 @@ def shown(artefact: Calibration) -> str:
     console = Console(width=1000, record=True, file=io.StringIO())
     console.print(artefact_table(artefact))
     return console.export_text()
+
+
+def test_a_description_is_no_markup_and_no_order_to_the_terminal(tmp_path: Path) -> None:
+    people = manifest(tmp_path, "a", range(50))
+    done = run(tmp_path, people, "--output", tmp_path / "o", "--description", "Livescan [/x] X\x1b[2J [bold]")
+    assert done.exit_code == 0, done.output
+    assert "Livescan [/x] X[2J [bold]" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_half_uses_the_half_that_figures_are_not_quoted_of(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_fuse_prints_a_table_and_writes_a_report(app: typer.Typer, tmp_path: Pat
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "Gaussian mixtures" in done.stdout
     page = Page(report.read_text())
-    assert (page.outside, page.elements.count("svg"), page.elements.count("table")) == ([], 5, 1)
+    assert (page.outside, page.elements.count("svg"), page.elements.count("table")) == ([], 5, 3)
     for words in ("2 random halves of 350 people", "LLR sum, cohort", "s.npz", "All, 30 % missing"):
         assert words in page.text
 
@@ -124,6 +124,29 @@ def test_groups_are_shown_on_the_terminal(app: typer.Typer, tmp_path: Path) -> N
     assert "By year_of_birth (decades)" in done.stdout
     assert "1960-1969" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_user_text_is_no_markup_and_rows_left_out_are_told(app: typer.Typer, tmp_path: Path) -> None:
+    rows = [(f"s{k // 2}", str(k % 2), f"face {k // 2} {k % 2}", f"[/{k // 40}]\x1b[2J") for k in range(80)]
+    rows += [("s1", str(k), "", "[/0]") for k in range(3)] + [("", str(k), "face 1 1", "") for k in range(4)]
+    manifest = write_manifest(tmp_path, "m", rows, "[/x]")
+    options = ["evaluate", "verify", str(manifest), "--cache", str(tmp_path / "c"), "--by", "[/x]"]
+    done = CliRunner().invoke(app, options, env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    for words in ("By [/x] (values)", "[/0][2J", "[/1][2J", "3 files missing, 4 rows unusable", "m80.txt"):
+        assert words in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_identify_tells_rows_left_out_of_each_manifest(app: typer.Typer, tmp_path: Path) -> None:
+    gallery = write_manifest(tmp_path, "g", [(f"s{k}", "1", f"face {k} 0", "") for k in range(20)])
+    rows = [(f"s{k}", "2", f"face {k} 1", "") for k in range(40)]
+    probes = write_manifest(tmp_path, "p", [*rows, ("s1", "3", "", "")])
+    options = ["--gallery", str(gallery), "--probes", str(probes), "--cache", str(tmp_path / "c")]
+    told = CliRunner().invoke(app, ["evaluate", "identify", *options])
+    assert "Probes: 1 file missing (the first in line 42: p40.txt)" in told.stdout
+    assert "unusable" not in told.stdout
+    assert "Gallery:" not in told.stdout
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(app: typer.Typer, tmp_path: Path) -> None:
