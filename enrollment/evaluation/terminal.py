@@ -19,7 +19,7 @@ def summary(result: Mapping[str, Any]) -> list[Table | str]:
     """What was compared, the headline rates and, where asked for, those of each group."""
     if result["evaluation"] == "fuse":
         note = "Cohort: scores first normalised with those of the people fitted on."
-        return [_fuse(result), f"{printable(fuse_counts(result))}. {note}"]
+        return [_fuse(result), f"{printable(fuse_counts(result))}. {note}", *_fused_calibration(result)]
     verify = result["evaluation"] == "verify"
     table = _table("Rate", "Value", "95 % interval")
     for row in verify_rows(result) if verify else identify_rows(result):
@@ -85,11 +85,39 @@ def _fuse(result: Mapping[str, Any]) -> Table:
     table.add_column("method")
     settings = list(result["gar_at_far_1e-4"])
     for setting in settings:
-        table.add_column(setting.replace("all_30pct_missing", "30% missing"), justify="right", no_wrap=True)
+        table.add_column(_setting_name(setting), justify="right", no_wrap=True)
     for name, found in result["methods"].items():
         cells = [f"{100 * found[s]['mean']:.2f} ± {100 * found[s]['sd']:.2f}" for s in settings]
         table.add_row(method_name(name), *cells, style="bold" if name == result["method"] else "")
     return table
+
+
+def _fused_calibration(result: Mapping[str, Any]) -> list[Table | str]:
+    """Whether the fused score means what it says; nothing where it was not looked at."""
+    found = result.get("calibration")
+    if found is None:
+        return []
+    parts: list[Table | str] = []
+    for kind, title in (
+        ("observed_over_asked", "Does the fused score mean what it says?"),
+        ("vouched_over_asked", "And the part that calibration vouches for, which makes a HIT?"),
+    ):
+        table = Table(title=f"\n{title}", title_justify="left", show_edge=False)
+        for name in ("score", "FMR asked", *map(_setting_name, found[kind])):
+            table.add_column(name, justify="right", no_wrap=True)
+        for k, (score, fmr) in enumerate(zip(found["score"], found["fmr_asked"], strict=True)):
+            ratios = [cells[k] for cells in found[kind].values()]
+            table.add_row(f"{score:g}", f"{fmr:.1e}", *map(_ratio, ratios))
+        parts.append(table)
+    return [*parts, "Strangers who reach the score over how many should; -: too few comparisons to say."]
+
+
+def _ratio(found: Mapping[str, float] | None) -> str:
+    return "-" if found is None else f"{found['mean']:.2f} ± {found['sd']:.2f}"
+
+
+def _setting_name(setting: str) -> str:
+    return setting.replace("all_30pct_missing", "30% missing")
 
 
 def _table(first: str, *others: str) -> Table:
