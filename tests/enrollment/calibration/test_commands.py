@@ -119,6 +119,14 @@ def test_fewer_impostors_are_drawn_when_asked(tmp_path: Path) -> None:
     assert told["impostors_there"] == 300 * 299 // 2 - 600
 
 
+def test_the_fewest_impostors_that_may_be_asked_for_are_enough(tmp_path: Path) -> None:
+    people = manifest(tmp_path, "a", range(45), captures=8)
+    refused = run(tmp_path, people, "--impostors", 19_999, "--output", tmp_path / "o")
+    assert refused.exit_code == 2
+    assert "20000" in refused.output.replace("_", "")
+    assert calibrated(tmp_path, people, "--impostors", 20_000, "--output", tmp_path / "o")["subjects"] == 45
+
+
 def test_an_artefact_that_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:
     people = manifest(tmp_path, "a", range(50))
     (tmp_path / "o").mkdir()
