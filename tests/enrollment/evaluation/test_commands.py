@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ class Page(HTMLParser):
         self.text += data
 
 
+def undocumented(result: dict[str, Any]) -> set[str]:
+    """Keys of an answer that docs/evaluation.md does not name; those of intervals are explained there as such."""
+    document = (Path(__file__).resolve().parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    groups = result["by"]["groups"] if result.get("by") else []
+    named = {*result, *(key for group in groups for key in group)}
+    return {key for key in named if f"`{key.removesuffix('_ci95')}`" not in document}
+
+
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.setattr(templates, "load_extractors", lambda _settings: TextExtractor())
@@ -60,6 +69,7 @@ def test_verify_prints_the_keys_that_scripts_rely_on(app: typer.Typer, tmp_path:
     result = json.loads(done.stdout)
     keys = "eer fnmr_at_fmr genuine impostor failures_to_enrol extraction_seconds comparisons_per_second"
     assert set(keys.split()) <= set(result)
+    assert undocumented(result) == set()
     assert {"0.01", "0.001", "0.0001"} <= set(result["fnmr_at_fmr"])
     page = Page(report.read_text())
     assert page.outside == []
@@ -80,6 +90,7 @@ def test_identify_prints_the_keys_that_scripts_rely_on(app: typer.Typer, tmp_pat
     result = json.loads(done.stdout)
     assert {"rank1", "fnir_at_fpir", "mated", "non_mated", "gallery", "rank1_ci95", "fnir_at_fpir_ci95"} <= set(result)
     assert set(result["fnir_at_fpir"]) == {"0.1", "0.01", "0.001"}
+    assert undocumented(result) == set()
     page = Page(report.read_text())
     assert (page.outside, page.elements.count("svg")) == ([], 3)
     told = CliRunner().invoke(app, ["evaluate", "identify", *options])
@@ -109,6 +120,10 @@ def test_fuse_prints_a_table_and_writes_a_report(app: typer.Typer, tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "Gaussian mixtures" in done.stdout
+    lines = done.stdout.splitlines()
+    for words in ("Does the fused score mean what it says?", "And the part that calibration vouches for"):
+        (title,) = (k for k, line in enumerate(lines) if words in line)
+        assert re.match(r" *10 \W+1\.0e-01 \W+\d\.\d\d ± \d\.\d\d ", lines[title + 3])
     page = Page(report.read_text())
     assert (page.outside, page.elements.count("svg"), page.elements.count("table")) == ([], 5, 3)
     for words in ("2 random halves of 350 people", "LLR sum, cohort", "s.npz", "All, 30 % missing"):
