@@ -6,7 +6,8 @@ A seeded share of the subjects is left out of the gallery: the first encounter o
 one a person, so that searches are as independent as people are. Of the others the first encounter (in the manifest's
 order) is enrolled, and every later one is a mated search. Writes ``gallery.csv`` and ``probes.csv``, and ``all.csv``
 with the same people's rows for ``ambis evaluate verify``. Paths in them are relative to the new manifests; a column
-``dataset`` names the folder that holds the sample, for ``--by dataset``.
+``dataset`` names the folder that holds the sample, for ``--by dataset``. Rows that cannot be used and files that are
+not there are left out and counted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from enrollment.evaluation.protocol import SampleList, list_samples
+from enrollment.plain_text import printable
+from matcher.errors import AmbisError, InvalidInput
+from matcher.positions import Modality
 
 Row = dict[str, str]
 
@@ -52,45 +58,66 @@ def split(rows: Sequence[Row], left_out: float, seed: int) -> tuple[list[Row], l
     return gallery, probes
 
 
-def read_rows(manifest: Path, modality: str, paths: str, out: Path) -> list[Row]:
-    """Rows of a modality whose path holds the regular expression ``paths``, with paths relative to ``out``."""
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        found = [r for r in csv.DictReader(file) if r["modality"] == modality and re.search(paths, r["path"])]
-    for row in found:
-        sample = manifest.parent / row["path"]
-        row["dataset"] = next(p.name for p in sample.parents if not row["subject_id"].endswith(p.name))
-        row["path"] = os.path.relpath(sample.resolve(), out.resolve())
-    return found
+def read_rows(listed: SampleList, paths: re.Pattern[str], out: Path) -> list[Row]:
+    """Rows of a manifest whose path holds the regular expression ``paths``, with paths relative to ``out``."""
+    rows = []
+    for sample in listed.samples:
+        if paths.search(sample.columns["path"]):
+            folders = (p.name for p in sample.path.absolute().parents)
+            named = {"dataset": next((f for f in folders if f and not sample.subject_id.endswith(f)), "")}
+            rows.append({**sample.columns, **named, "path": os.path.relpath(sample.path.resolve(), out.resolve())})
+    return rows
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Writes a manifest."""
+    """Writes a manifest; a row that is shorter than others has empty cells."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), restval="")
         writer.writeheader()
         writer.writerows(rows)
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point; ends with exit code 2 and a sentence where the manifest or an option cannot be used."""
     parser = argparse.ArgumentParser(description="Write gallery.csv, probes.csv and all.csv from one manifest.")
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--modality", required=True, choices=["finger", "face", "iris"])
+    parser.add_argument("--modality", required=True, choices=[m.value for m in Modality])
     parser.add_argument("--out", type=Path, required=True, help="folder of the new manifests")
     parser.add_argument("--paths", default="", help="regular expression: only samples whose path holds it")
     parser.add_argument("--left-out", type=float, default=0.5, help="share of subjects not in the gallery")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of their choice, at least 0")
     arguments = parser.parse_args()
     if not 0 <= arguments.left_out < 1:
         parser.error("--left-out must be at least 0 and below 1")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(arguments.manifest, arguments.modality, arguments.paths, arguments.out)
-    gallery, probes = split(rows, arguments.left_out, arguments.seed)
+    if arguments.seed < 0:
+        parser.error("--seed must be at least 0")
+    try:
+        paths = re.compile(arguments.paths)
+    except re.error as error:
+        parser.error(f"--paths {arguments.paths!r} is no regular expression: {error}")
+    try:
+        _write(
+            arguments.manifest, Modality(arguments.modality), paths, arguments.left_out, arguments.seed, arguments.out
+        )
+    except (AmbisError, OSError) as error:
+        parser.exit(2, f"gallery_and_probes: {printable(error)}\n")
+
+
+def _write(manifest: Path, modality: Modality, paths: re.Pattern[str], left_out: float, seed: int, out: Path) -> None:
+    listed = list_samples(manifest, modality)
+    rows = read_rows(listed, paths, out)
+    gallery, probes = split(rows, left_out, seed)
     if not gallery or not probes:
-        parser.error(f"{len(rows)} rows fit, which leave {len(gallery)} for the gallery and {len(probes)} for probes")
+        raise InvalidInput(
+            f"{len(rows)} rows fit, which leave {len(gallery)} for the gallery and {len(probes)} for probes; both need "
+            "some: several encounters a subject, or subjects left out (--left-out)"
+        )
+    out.mkdir(parents=True, exist_ok=True)
     for name, chosen in (("gallery", gallery), ("probes", probes), ("all", rows)):
-        write_rows(chosen, arguments.out / f"{name}.csv")
-        print(f"{arguments.out / name}.csv: {len(chosen)} samples of {len({r['subject_id'] for r in chosen})} subjects")
+        write_rows(chosen, out / f"{name}.csv")
+        print(f"{out / name}.csv: {len(chosen)} samples of {len({r['subject_id'] for r in chosen})} subjects")
+    if listed.missing or listed.bad_rows:
+        print(f"left out: {len(listed.missing)} rows whose file is missing, {len(listed.bad_rows)} unusable rows")
 
 
 if __name__ == "__main__":

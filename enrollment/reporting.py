@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from enrollment.client import CallFailed, describe
+from enrollment.plain_text import printable
 from matcher.errors import AmbisError, InvalidInput, NotFound
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -28,7 +29,8 @@ def reported(as_json: bool) -> Iterator[None]:
             typer.echo(describe(known))
         else:
             where = f" [{known.field}]" if known.field else ""
-            Console(stderr=True).print(f"ambis: {known.message}{where}", style="red", markup=False, highlight=False)
+            said = "\n".join(map(printable, f"ambis: {known.message}{where}".split("\n")))
+            Console(stderr=True).print(said, style="red", markup=False, highlight=False)
         refused = isinstance(known, CallFailed) and known.code is grpc.StatusCode.INVALID_ARGUMENT
         usage = refused or isinstance(known, InvalidInput | NotFound)
         raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from error

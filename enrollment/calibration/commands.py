@@ -37,7 +37,7 @@ def calibrate(
     ] = None,
     impostors: Annotated[
         int | None,
-        typer.Option(min=10_000, help="Impostor comparisons at most, drawn at random \\[default: 5e6]"),
+        typer.Option(min=20_000, help="Impostor comparisons at most, drawn at random \\[default: 5e6]"),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, max=256, help="Templates extracted side by side.")] = 1,
     cache: Annotated[

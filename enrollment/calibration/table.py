@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from enrollment.plain_text import plain, printable
 from matcher.calibration import Calibration
 
 WARNING = (
@@ -41,7 +42,7 @@ def artefact_table(artefact: Calibration) -> RenderableType:
         ("trusted to", f"a score of {artefact.trusted_to:.1f}, FMR {10 ** (-artefact.trusted_to / 10):.1e}"),
     ]
     for row in rows:
-        lines.add_row(*row)
+        lines.add_row(*map(plain, row))
     parts: list[RenderableType] = [
         lines,
         "",
@@ -89,6 +90,6 @@ def next_step(path: Path, unusable_rows: int, *, holds: bool) -> str:
     if not holds:
         return f"{lost}Written for inspection: {path}. It does not hold: a server must not use it."
     return (
-        f"{lost}Written: {path}\nTo use it, set calibrations = {str(path.parent)!r} in ambis.toml (or "
+        f"{lost}Written: {printable(path)}\nTo use it, set calibrations = {str(path.parent)!r} in ambis.toml (or "
         "AMBIS_CALIBRATIONS) and restart the server."
     )

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from enrollment.evaluation.progress import progress_bar
+from enrollment.plain_text import printable
 from enrollment.reporting import EXIT_INTERRUPTED, reported
 from matcher.errors import InvalidInput
 from matcher.positions import Modality
@@ -150,4 +151,4 @@ def _answer(result: dict[str, Any], report: Path | None, as_json: bool) -> None:
     for part in summary(result):
         console.print(part, markup=False, highlight=False)
     if report is not None:
-        console.print(f"report in {report}", markup=False)
+        console.print(f"report in {printable(report)}", markup=False)

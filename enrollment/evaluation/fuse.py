@@ -20,6 +20,7 @@ after a position (``finger_left_index``, ``iris_left``); NaN and -1 (NIST BSSR1:
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import read_array, read_array_header_1_0, read_array_header_2_0, read_magic
 from numpy.typing import NDArray
 
 from enrollment.evaluation.accounting import header
@@ -51,6 +53,11 @@ COMPARED = (*EVERY, *(name + COHORT for name in ("llr_sum", "logistic_regression
 SETTINGS = ("all", "fingers", "faces", "all_30pct_missing")
 LEAST_PEOPLE = 100
 """In the half that is fitted on, as ``fit_calibration`` asks for."""
+MOST_PEOPLE = 20_000
+MOST_BYTES = 4_000_000_000
+"""Of all matrices as float64: the protocol holds them, and copies of their halves, in memory."""
+GREATEST_SCORE = 1e100
+"""Squares and products of scores must be numbers too."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,17 +140,12 @@ def evaluate_fuse(
 
 
 def load_scores(path: Path) -> tuple[NDArray[np.float64], list[Position], list[str]]:
-    """Reads float64[k, n, n] scores, what each matcher compares, and the matchers' names."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise InvalidInput(f"there is no file {path}", reason="SCORES_INVALID") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, AttributeError):
-        raise InvalidInput(
-            f"{path.name} cannot be read as .npz file of score matrices (numpy.savez writes one; no objects in it)",
-            reason="SCORES_INVALID",
-        ) from None
+    """Reads float64[k, n, n] scores, what each matcher compares, and the matchers' names.
+
+    Raises:
+        InvalidInput (SCORES_INVALID): the file is no such thing; (SCORES_TOO_MANY): it would not go into memory.
+    """
+    arrays = _arrays(path)
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
             raise InvalidInput(f"{path.name}: matrix {name!r} holds no real numbers", reason="SCORES_INVALID")
@@ -155,13 +157,60 @@ def load_scores(path: Path) -> tuple[NDArray[np.float64], list[Position], list[s
         )
     for name, matrix in found.items():
         present = matrix[~(np.isnan(matrix) | (matrix == -1))]
-        if not np.isfinite(present).all() or not len(present) or present.min() == present.max():
+        beyond = not (np.abs(present) <= GREATEST_SCORE).all()
+        if beyond or not len(present) or present.min() == present.max():
             raise InvalidInput(
-                f"{path.name}: matrix {name!r} must hold finite scores that differ (NaN or -1 where one is missing)",
+                f"{path.name}: matrix {name!r} must hold finite scores that differ, none beyond "
+                f"±{GREATEST_SCORE:g} (NaN or -1 where one is missing)",
                 reason="SCORES_INVALID",
             )
     stack = np.stack(list(found.values()))
     return np.where(stack == -1, np.nan, stack), [_position(name) for name in found], list(found)
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file, by name. Nothing is loaded before the headers have said how large it is."""
+    found: dict[str, NDArray[Any]] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            headers = {name: _array_header(archive, name) for name in archive.namelist()}
+            _check_size(path.name, headers)
+            for name in headers:
+                with archive.open(name) as member:
+                    found[name.removesuffix(".npy")] = read_array(member, allow_pickle=False)
+    except FileNotFoundError:
+        raise InvalidInput(f"there is no file {path}", reason="SCORES_INVALID") from None
+    except InvalidInput:
+        raise
+    except Exception:
+        # Whatever may stand in a broken file: zipfile, zlib, ast, tokenize and numpy raise a dozen different errors,
+        # up to RecursionError and MemoryError for a header that is nested or lies.
+        raise InvalidInput(
+            f"{path.name} cannot be read as .npz file of score matrices (numpy.savez writes one; no objects in it)",
+            reason="SCORES_INVALID",
+        ) from None
+    return found
+
+
+def _array_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type that a member of the archive says it has; raises ValueError and others where it is no array."""
+    with archive.open(name) as member:
+        version = read_magic(member)
+        if version not in ((1, 0), (2, 0)):  # 3.0 is for structured types, which hold no scores
+            raise ValueError(f"header version {version}")
+        shape, _, kind = (read_array_header_1_0 if version == (1, 0) else read_array_header_2_0)(member)
+    return shape, kind
+
+
+def _check_size(file: str, headers: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
+    largest = max((n for shape, _ in headers.values() for n in shape), default=0)
+    total = sum(math.prod(shape) * max(kind.itemsize, 8) for shape, kind in headers.values())
+    if largest > MOST_PEOPLE or total > MOST_BYTES:
+        raise InvalidInput(
+            f"{file} holds matrices of up to {largest:,} people, {total / 1e9:,.1f} GB in all; at most "
+            f"{MOST_PEOPLE:,} people and {MOST_BYTES / 1e9:g} GB can be evaluated: take part of the people",
+            reason="SCORES_TOO_MANY",
+        )
 
 
 def evaluate_matrices(

@@ -39,7 +39,7 @@ def manifest(folder: Path, name: str, people: range, captures: int = 5) -> Path:
 
 def run(folder: Path, *words: object) -> Any:
     fixed = ["--modality", "face", "--description", "people of these tests", "--cache", folder / "cache"]
-    return CliRunner().invoke(app, ["calibrate", *map(str, [*words, *fixed])])
+    return CliRunner().invoke(app, ["calibrate", *map(str, [*fixed, *words])])
 
 
 def calibrated(folder: Path, *words: object) -> dict[str, Any]:
@@ -89,6 +89,14 @@ def shown(artefact: Calibration) -> str:
     return console.export_text()
 
 
+def test_a_description_is_no_markup_and_no_order_to_the_terminal(tmp_path: Path) -> None:
+    people = manifest(tmp_path, "a", range(50))
+    done = run(tmp_path, people, "--output", tmp_path / "o", "--description", "Livescan [/x] X\x1b[2J [bold]")
+    assert done.exit_code == 0, done.output
+    assert "Livescan [/x] X[2J [bold]" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
 def test_half_uses_the_half_that_figures_are_not_quoted_of(tmp_path: Path) -> None:
     people = manifest(tmp_path, "a", range(120))
     told = calibrated(tmp_path, people, "--half", "--output", tmp_path / "o")
@@ -109,6 +117,14 @@ def test_fewer_impostors_are_drawn_when_asked(tmp_path: Path) -> None:
     told = calibrated(tmp_path, people, "--impostors", 20_000, "--output", tmp_path / "o")
     assert 18_000 < told["impostor_comparisons"] <= 20_000
     assert told["impostors_there"] == 300 * 299 // 2 - 600
+
+
+def test_the_fewest_impostors_that_may_be_asked_for_are_enough(tmp_path: Path) -> None:
+    people = manifest(tmp_path, "a", range(45), captures=8)
+    refused = run(tmp_path, people, "--impostors", 19_999, "--output", tmp_path / "o")
+    assert refused.exit_code == 2
+    assert "20000" in refused.output.replace("_", "")
+    assert calibrated(tmp_path, people, "--impostors", 20_000, "--output", tmp_path / "o")["subjects"] == 45
 
 
 def test_an_artefact_that_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ class Page(HTMLParser):
         self.text += data
 
 
+def undocumented(result: dict[str, Any]) -> set[str]:
+    """Keys of an answer that docs/evaluation.md does not name; those of intervals are explained there as such."""
+    document = (Path(__file__).resolve().parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    groups = result["by"]["groups"] if result.get("by") else []
+    named = {*result, *(key for group in groups for key in group)}
+    return {key for key in named if f"`{key.removesuffix('_ci95')}`" not in document}
+
+
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.setattr(templates, "load_extractors", lambda _settings: TextExtractor())
@@ -60,6 +69,7 @@ def test_verify_prints_the_keys_that_scripts_rely_on(app: typer.Typer, tmp_path:
     result = json.loads(done.stdout)
     keys = "eer fnmr_at_fmr genuine impostor failures_to_enrol extraction_seconds comparisons_per_second"
     assert set(keys.split()) <= set(result)
+    assert undocumented(result) == set()
     assert {"0.01", "0.001", "0.0001"} <= set(result["fnmr_at_fmr"])
     page = Page(report.read_text())
     assert page.outside == []
@@ -80,6 +90,7 @@ def test_identify_prints_the_keys_that_scripts_rely_on(app: typer.Typer, tmp_pat
     result = json.loads(done.stdout)
     assert {"rank1", "fnir_at_fpir", "mated", "non_mated", "gallery", "rank1_ci95", "fnir_at_fpir_ci95"} <= set(result)
     assert set(result["fnir_at_fpir"]) == {"0.1", "0.01", "0.001"}
+    assert undocumented(result) == set()
     page = Page(report.read_text())
     assert (page.outside, page.elements.count("svg")) == ([], 3)
     told = CliRunner().invoke(app, ["evaluate", "identify", *options])
@@ -109,8 +120,12 @@ def test_fuse_prints_a_table_and_writes_a_report(app: typer.Typer, tmp_path: Pat
     assert done.exit_code == 0, done.output
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "Gaussian mixtures" in done.stdout
+    lines = done.stdout.splitlines()
+    for words in ("Does the fused score mean what it says?", "And the part that calibration vouches for"):
+        (title,) = (k for k, line in enumerate(lines) if words in line)
+        assert re.match(r" *10 \W+1\.0e-01 \W+\d\.\d\d ± \d\.\d\d ", lines[title + 3])
     page = Page(report.read_text())
-    assert (page.outside, page.elements.count("svg"), page.elements.count("table")) == ([], 5, 1)
+    assert (page.outside, page.elements.count("svg"), page.elements.count("table")) == ([], 5, 3)
     for words in ("2 random halves of 350 people", "LLR sum, cohort", "s.npz", "All, 30 % missing"):
         assert words in page.text
 
@@ -124,6 +139,29 @@ def test_groups_are_shown_on_the_terminal(app: typer.Typer, tmp_path: Path) -> N
     assert "By year_of_birth (decades)" in done.stdout
     assert "1960-1969" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_user_text_is_no_markup_and_rows_left_out_are_told(app: typer.Typer, tmp_path: Path) -> None:
+    rows = [(f"s{k // 2}", str(k % 2), f"face {k // 2} {k % 2}", f"[/{k // 40}]\x1b[2J") for k in range(80)]
+    rows += [("s1", str(k), "", "[/0]") for k in range(3)] + [("", str(k), "face 1 1", "") for k in range(4)]
+    manifest = write_manifest(tmp_path, "m", rows, "[/x]")
+    options = ["evaluate", "verify", str(manifest), "--cache", str(tmp_path / "c"), "--by", "[/x]"]
+    done = CliRunner().invoke(app, options, env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    for words in ("By [/x] (values)", "[/0][2J", "[/1][2J", "3 files missing, 4 rows unusable", "m80.txt"):
+        assert words in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_identify_tells_rows_left_out_of_each_manifest(app: typer.Typer, tmp_path: Path) -> None:
+    gallery = write_manifest(tmp_path, "g", [(f"s{k}", "1", f"face {k} 0", "") for k in range(20)])
+    rows = [(f"s{k}", "2", f"face {k} 1", "") for k in range(40)]
+    probes = write_manifest(tmp_path, "p", [*rows, ("s1", "3", "", "")])
+    options = ["--gallery", str(gallery), "--probes", str(probes), "--cache", str(tmp_path / "c")]
+    told = CliRunner().invoke(app, ["evaluate", "identify", *options])
+    assert "Probes: 1 file missing (the first in line 42: p40.txt)" in told.stdout
+    assert "unusable" not in told.stdout
+    assert "Gallery:" not in told.stdout
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(app: typer.Typer, tmp_path: Path) -> None:

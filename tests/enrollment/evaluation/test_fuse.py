@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,37 @@ def test_what_is_no_score_file_is_refused(tmp_path: Path) -> None:
         load_scores(saved(tmp_path, {"face": np.zeros((2, 3), np.float32)}))
     with pytest.raises(InvalidInput, match="needs 100 people"):
         evaluate_fuse(saved(tmp_path, matrices(2.0, 50)))
+
+
+def npy(shape: str, extra: bytes = b"") -> bytes:
+    """An array file whose header claims a shape."""
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + extra
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no array", "cannot be read as .npz"),
+        (b"", "cannot be read as .npz"),
+        (npy("(100000, 100000)"), "up to 100,000 people, 80.0 GB in all"),
+        (npy("(15000, 15000, 3)"), "at most 20,000 people and 4 GB"),
+        (npy("(1000, 1000)", b"short"), "cannot be read as .npz"),
+        (npy("(" * 300), "cannot be read as .npz"),
+        (npy("(" * 9000 + ")" * 9000), "cannot be read as .npz"),
+        (npy("(-5, -5)"), "cannot be read as .npz"),
+        (npy("(" + "9" * 5000 + ", 2)"), "cannot be read as .npz"),
+        (npy("(" + "9" * 400 + ", 2)"), "at most 20,000 people|cannot be read"),
+    ],
+)
+def test_broken_arrays_are_refused_in_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "scores.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("face.npy", content)
+    with pytest.raises(InvalidInput, match=words) as caught:
+        load_scores(path)
+    assert len(caught.value.message) < 300
 
 
 def test_easy_people_are_all_accepted_and_strangers_are_not(tmp_path: Path) -> None:
@@ -154,6 +186,7 @@ def test_processes_do_not_change_the_result(tmp_path: Path) -> None:
         ("face", lambda m: np.full_like(m, np.nan), "finite scores that differ"),
         ("face", lambda m: np.zeros_like(m), "finite scores that differ"),
         ("face", lambda m: np.where(m == m[0, 1], np.inf, m), "finite scores that differ"),
+        ("face", lambda m: np.where(m == m[0, 1], -1e308, m.astype(float)), "none beyond ±1e\\+100"),
         ("face", lambda m: np.where(np.eye(len(m)) > 0, np.nan, m), "genuine scores of only 0 people"),
         ("face", lambda m: m + 1j, "no real numbers"),
         ("elbow", lambda m: m, "named after no position"),
