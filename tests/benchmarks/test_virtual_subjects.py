@@ -62,7 +62,7 @@ def test_fingers_are_paired_across_sets_as_often_as_can_be(counts: list[int], se
 
 def test_every_sample_is_used_once_and_synthetic_fingers_never() -> None:
     real = fingers(3, 2, 2) + faces(1, 4, 2, 1, 3, 1, 1) + eyes(3, 1, 2)
-    synthetic = captures("fvc2002_DB4_B", "sfinge", Position.FINGER_UNKNOWN, 3)
+    synthetic = captures("fvc2002_DB4_B", "fvc2002_DB4_B_101", Position.FINGER_UNKNOWN, 3)
     assert Counter(samples_of(compose(real + synthetic, 7, "v"))) == Counter(real)
 
 
