@@ -169,4 +169,10 @@ def test_the_command_line_exits_by_the_verdict(tmp_path: Path, capsys: pytest.Ca
 def test_the_committed_baseline_is_one() -> None:
     baseline = compare.read_baseline(json.loads(compare.BASELINE.read_text()))
     assert baseline.sizes == "small"
-    assert {key.split(".")[0] for key in baseline.ratios} == {"finger", "face", "iris", "multimodal"}
+    assert {key.split(".")[0] for key in baseline.ratios} == {
+        "finger",
+        "finger_comparison",
+        "face",
+        "iris",
+        "multimodal",
+    }
