@@ -16,8 +16,8 @@ from enrollment.fusion_methods import Scores, fit_evidence, fit_positions, to_ll
 from matcher.fused_tail import FusedTail, Ratio, strangers_tail
 from matcher.fusion import calibrate_positions, fuse_llrs
 from matcher.fusion_fit import StrangerCorrelation, stranger_correlation
-from matcher.fusion_model import Correlations
-from matcher.positions import Modality, Position
+from matcher.fusion_model import Correlations, relation
+from matcher.positions import Position
 
 ASKED = (10.0, 20.0, 25.0, 30.0, 35.0, 40.0)
 """-10*log10(FMR) asked for: 1e-1 to 1e-4."""
@@ -87,18 +87,8 @@ def _fit_strangers(
     for a in range(len(positions)):
         for b in range(a):
             related = stranger_correlation(impostor[:, [a, b]], subjects, resamples=40)
-            found.setdefault(_kind(positions[a], positions[b]), []).append(related)
+            found.setdefault(relation(positions[a], positions[b]), []).append(related)
     mean = {name: float(np.mean([c.estimate for c in several])) for name, several in found.items()}
     upper = {name: max(c.upper for c in several) for name, several in found.items()}
     estimate, limit = ({"same_hand": one.get("other_hand", 0.0), **one} for one in (mean, upper))
     return Correlations(**estimate), Correlations(**limit)
-
-
-def _kind(one: Position, other: Position) -> str:
-    """The field of ``Correlations`` that two positions belong to."""
-    if one.modality is not other.modality:
-        return "modalities"
-    if one.modality is Modality.FINGER:
-        right = {one < Position.LEFT_THUMB, other < Position.LEFT_THUMB}
-        return "same_hand" if len(right) == 1 else "other_hand"
-    return "faces" if one.modality is Modality.FACE else "eyes"

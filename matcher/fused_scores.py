@@ -54,7 +54,6 @@ class FusedScores:
     """
 
     def __init__(self, calibrations: Calibrations, model: FusionModel) -> None:
-        self._calibrations = calibrations
         self._model = model
         self._curves: dict[tuple[Place, ...], tuple[FusedTail, FusedTail]] = {}
         self._making = threading.Lock()
@@ -124,13 +123,13 @@ class FusedScores:
 def _is_mirrored(members: Sequence[FusionMember]) -> bool:
     """Whether more fingers are of the left hand than of the right."""
     known = [m.position for m in members if m.position.modality is Modality.FINGER and not m.position.is_unknown]
-    return 2 * sum(p >= Position.LEFT_THUMB for p in known) > len(known)
+    return 2 * sum(p.is_left_finger for p in known) > len(known)
 
 
 def _place(member: FusionMember, mirrored: bool) -> Place:
     position = member.position
     if position.modality is Modality.FINGER and not position.is_unknown:
-        left = (position >= Position.LEFT_THUMB) is not mirrored
+        left = position.is_left_finger is not mirrored
         position = Position.LEFT_INDEX if left else Position.RIGHT_INDEX
     elif position.modality is Modality.IRIS:
         position = Position.IRIS_RIGHT

@@ -216,8 +216,8 @@ def _hands(positions: Sequence[Position], within: float, strangers: Correlations
     correlation = max(within, strangers.same_hand)
     if any(q.is_unknown for q in positions):
         return [(every, correlation)]
-    right = [k for k in every if positions[k] < Position.LEFT_THUMB]
-    left = [k for k in every if positions[k] >= Position.LEFT_THUMB]
+    right = [k for k in every if not positions[k].is_left_finger]
+    left = [k for k in every if positions[k].is_left_finger]
     return [(hand, correlation) for hand in (right, left) if hand]
 
 

@@ -52,16 +52,22 @@ class Correlations:
 
     def between(self, one: Position, other: Position) -> float:
         """The correlation of two samples of one person."""
-        if one.modality is not other.modality:
-            return self.modalities
-        if one.modality is Modality.FACE:
-            return self.faces
-        if one.modality is Modality.IRIS:
-            return self.eyes
-        if one.is_unknown or other.is_unknown:
+        name = relation(one, other)
+        if name == "same_hand" and (one.is_unknown or other.is_unknown):
             return max(self.same_hand, self.other_hand)
-        same = (one < Position.LEFT_THUMB) is (other < Position.LEFT_THUMB)
-        return self.same_hand if same else self.other_hand
+        return float(getattr(self, name))
+
+
+def relation(one: Position, other: Position) -> str:
+    """The field of ``Correlations`` that two samples of one person belong to."""
+    if one.modality is not other.modality:
+        return "modalities"
+    if one.modality is Modality.FACE:
+        return "faces"
+    if one.modality is Modality.IRIS:
+        return "eyes"
+    unknown = one.is_unknown or other.is_unknown
+    return "same_hand" if unknown or one.is_left_finger is other.is_left_finger else "other_hand"
 
 
 CORRELATIONS = tuple(field.name for field in dataclasses.fields(Correlations))
@@ -126,9 +132,6 @@ class FusionModel:
             return cls.from_json(path.read_text("utf-8"))
         except (InvalidInput, OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path}: {error}", reason="FUSION_INVALID") from None
-
-
-INDEPENDENT = FusionModel()
 
 
 @functools.cache

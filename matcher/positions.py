@@ -52,6 +52,11 @@ class Position(enum.IntEnum):
         return self in (Position.FINGER_UNKNOWN, Position.IRIS_UNKNOWN)
 
     @property
+    def is_left_finger(self) -> bool:
+        """True for the five fingers of the left hand."""
+        return Position.LEFT_THUMB <= self <= Position.LEFT_LITTLE
+
+    @property
     def label(self) -> str:
         """The lower-case name that manifests, the command line and tables use, e.g. ``right_index``."""
         return self.name.lower()
