@@ -60,10 +60,11 @@ class IrisExtractor:
         if measured.iris_radius < q.least_radius:
             raise _not_found(f"the only iris in it has a radius of {measured.iris_radius:.0f} pixels; move closer")
         template = encode(even_out(sheet, visible, p), visible, p)
-        comparable = int(np.bitwise_count(template.mask).sum())
-        if comparable < COMPARISON.floor * COMPARISON.bits:
+        code = COMPARISON.verification
+        comparable = int(np.bitwise_count(template.verification.mask).sum())
+        if comparable < code.least_bits:
             raise SampleRejected(
-                f"lids, lashes or glare hide the iris: {comparable} of {COMPARISON.bits} bits can be read; "
+                f"lids, lashes or glare hide the iris: {comparable} of {code.bits} bits can be read; "
                 "open the eye wider and remove glasses",
                 reason="IRIS_HIDDEN",
             )

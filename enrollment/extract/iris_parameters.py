@@ -10,6 +10,22 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
+class LogGabor:
+    """A log-Gabor filter along the angle (Field 1987; Masek 2003), smoothed across it.
+
+    Attributes:
+        wavelength: of its centre, in columns of the rubber sheet.
+        sigma_ratio: ratio of the spread to the centre frequency; 0.35 is about two and a half octaves, and narrower
+            bands did worse.
+        row_sigma: Gaussian along the radius, in rows of the rubber sheet.
+    """
+
+    wavelength: float
+    sigma_ratio: float = 0.35
+    row_sigma: float = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
 class IrisExtractionParameters:
     """Constants of segmentation, normalisation, encoding and acceptance.
 
@@ -31,10 +47,8 @@ class IrisExtractionParameters:
         fourier_order: harmonics of the boundaries (active contours after Daugman 2007).
         rows, columns: size of the rubber sheet (Daugman 1993), radii by angles.
         inner, outer: share of the way from pupil to limbus at which the rubber sheet begins and ends.
-        wavelength, sigma_ratio: log-Gabor filter along the angle (Field 1987; Masek 2003): wavelength in columns of the
-            rubber sheet, and ratio of the spread to the centre frequency. 0.28 is
-            about three octaves; narrower bands did worse.
-        row_sigma: radial Gaussian of the filter, in rows.
+        search_filters, verification_filters: of the two codes. Low frequencies forgive a boundary that is a little
+            off, high ones tell more.
         mean_sigma, contrast_sigma: Gaussians, in pixels of the rubber sheet, of local mean and local contrast.
         noise_deviation: robust standard deviations from the row's median beyond which a pixel is a lash or a glare.
         lash_deviation: the same for dark pixels in the upper half, where lashes hang.
@@ -63,15 +77,14 @@ class IrisExtractionParameters:
     rows: int = 64
     columns: int = 512
     inner: float = 0.05
-    outer: float = 0.95
-    wavelength: float = 36.0
-    sigma_ratio: float = 0.28
-    row_sigma: float = 3.0
+    outer: float = 0.9
+    search_filters: tuple[LogGabor, ...] = (LogGabor(60.0, row_sigma=4.0),)
+    verification_filters: tuple[LogGabor, ...] = (LogGabor(22.0), LogGabor(64.0))
     mean_sigma: float = 16.0
     contrast_sigma: float = 16.0
-    noise_deviation: float = 3.2
+    noise_deviation: float = 3.0
     lash_deviation: float = 2.4
-    valid_share: float = 0.5
+    valid_share: float = 0.55
     fragile_share: float = 0.15
 
 

@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 
 from enrollment.extract.iris_circles import _COS, _SIN, _ring, find_circles, gradients, paint_pupil
 from enrollment.extract.iris_contours import _closed_path, refine_boundary
-from enrollment.extract.iris_encoding import encode, filter_response, pack
+from enrollment.extract.iris_encoding import encode, filter_response, pack, steady
 from enrollment.extract.iris_geometry import DIRECTIONS, Boundary, Circle
 from enrollment.extract.iris_lids import find_lid
 from enrollment.extract.iris_normalisation import even_out, unroll
-from enrollment.extract.iris_parameters import PARAMETERS
+from enrollment.extract.iris_parameters import PARAMETERS, LogGabor
 from enrollment.extract.iris_reflections import fill_reflections
 from enrollment.extract.iris_segmentation import reduce, segment
 from matcher.iris.comparison import rotate
+from matcher.templates import spread_columns
 from tests.enrollment.extract.iris_drawings import drawn_eye, furthest, known_segmentation
 
 CASES = [
@@ -162,8 +163,8 @@ def test_unrolled_rings_become_rows() -> None:
     rings = np.asarray(60 + np.hypot(xs - 160, ys - 120), np.uint8)
     sheet, visible = unroll(rings, known_segmentation(rings, Circle(160, 120, 25), limbus))
     assert np.ptp(sheet, axis=1).max() < 3
-    assert sheet[0].mean() == pytest.approx(60 + 25 + 0.05 * 55, abs=1.5)
-    assert sheet[-1].mean() == pytest.approx(60 + 25 + 0.95 * 55, abs=1.5)
+    assert sheet[0].mean() == pytest.approx(60 + 25 + PARAMETERS.inner * 55, abs=1.5)
+    assert sheet[-1].mean() == pytest.approx(60 + 25 + PARAMETERS.outer * 55, abs=1.5)
     assert visible.shape == (64, 512)
     off = Boundary.of(pupil).circle
     assert (off.x, off.y, off.radius) == pytest.approx((161.3, 118.2, 25))
@@ -188,25 +189,37 @@ def test_evening_out_is_blind_to_exposure_and_gradient() -> None:
     assert not plain[~visible].any()
 
 
-def test_filter_equals_the_sum_over_frequencies() -> None:
+@pytest.mark.parametrize("log_gabor", [*PARAMETERS.search_filters, *PARAMETERS.verification_filters])
+def test_filter_equals_the_sum_over_frequencies(log_gabor: LogGabor) -> None:
     rng = np.random.default_rng(3)
     texture = rng.standard_normal((64, 512)).astype(np.float32)
-    response = filter_response(texture)
+    response = filter_response(texture, log_gabor, 8)
     # Radial Gaussian by its definition at band 3 (row 28), then every frequency one by one.
     rows = np.arange(64)
-    weights = np.exp(-0.5 * ((rows - 28) / PARAMETERS.row_sigma) ** 2)
+    weights = np.exp(-0.5 * ((rows - 28) / log_gabor.row_sigma) ** 2)
     line = (weights / weights.sum()) @ texture.astype(np.float64)
     for column in (0, 5, 127):
         total = 0j
         for k in range(1, 256):
-            gain = np.exp(-(np.log(k / 512 * PARAMETERS.wavelength) ** 2) / (2 * np.log(PARAMETERS.sigma_ratio) ** 2))
+            logarithm = np.log(k / 512 * log_gabor.wavelength)
+            gain = np.exp(-(logarithm**2) / (2 * np.log(log_gabor.sigma_ratio) ** 2))
             amplitude = np.sum(line * np.exp(-2j * np.pi * k * np.arange(512) / 512))
             total += gain * amplitude * np.exp(2j * np.pi * k * 4 * column / 512) / 512
         assert response[3, column] == pytest.approx(total, abs=2e-2)
 
 
+def test_bands_are_rows_apart() -> None:
+    """A texture of one row only shows in the bands that are near it."""
+    texture = np.zeros((64, 512), np.float32)
+    texture[34] = np.sin(np.arange(512) * (2 * np.pi / 32))
+    for rows, band in ((8, 4), (16, 8)):
+        strength = np.abs(filter_response(texture, LogGabor(32.0), rows)).mean(axis=1)
+        assert np.argmax(strength) == band
+        assert strength[0] < 1e-6
+
+
 @pytest.mark.parametrize("columns", [1, -3, 8])
-def test_a_turned_iris_gives_the_turned_code(columns: int) -> None:
+def test_a_turned_iris_gives_the_turned_codes(columns: int) -> None:
     rng = np.random.default_rng(4)
     texture = np.clip(rng.standard_normal((64, 512)), -3, 3).astype(np.float32)
     visible = np.ones((64, 512), bool)
@@ -214,28 +227,54 @@ def test_a_turned_iris_gives_the_turned_code(columns: int) -> None:
     texture[~visible] = 0
     straight = encode(texture, visible)
     turned = encode(np.roll(texture, 4 * columns, axis=1), np.roll(visible, 4 * columns, axis=1))
-    differing = np.bitwise_count(rotate(straight.bits, 128, columns) ^ turned.bits).sum()
-    masks = np.bitwise_count(rotate(straight.mask, 128, columns) ^ turned.mask).sum()
-    assert differing + masks <= 4  # rounding at the edge of the mask and of the fragile bits
+    pairs = [
+        (rotate(words, 128, columns), found)
+        for words, found in (
+            (straight.search.bits, turned.search.bits),
+            (straight.search.mask, turned.search.mask),
+        )
+    ] + [
+        (np.roll(straight.verification.bits, columns), turned.verification.bits),
+        (np.roll(straight.verification.mask, columns), turned.verification.mask),
+    ]
+    differing = sum(int(np.bitwise_count(expected ^ found).sum()) for expected, found in pairs)
+    assert differing <= 12  # rounding at the edge of the mask and of the fragile bits
 
 
 def test_bits_behind_the_mask_are_not_comparable_and_a_share_is_fragile() -> None:
     rng = np.random.default_rng(5)
     texture = rng.standard_normal((64, 512)).astype(np.float32)
     visible = np.ones((64, 512), bool)
-    full = np.bitwise_count(encode(texture, visible).mask).sum()
-    assert full == pytest.approx((1 - PARAMETERS.fragile_share) * 2048, abs=2)
+
+    def comparable() -> list[int]:
+        template = encode(np.where(visible, texture, 0).astype(np.float32), visible)
+        return [int(np.bitwise_count(code.mask).sum()) for code in (template.search, template.verification)]
+
+    full = comparable()
+    assert full == pytest.approx([(1 - PARAMETERS.fragile_share) * bits for bits in (2048, 8192)], abs=2)
     visible[:, :256] = False
-    half = np.bitwise_count(encode(np.where(visible, texture, 0), visible).mask).sum()
-    assert half == pytest.approx(full / 2, rel=0.03)
+    assert comparable() == pytest.approx([count / 2 for count in full], rel=0.06)
     visible[:] = False
-    assert not encode(np.zeros_like(texture), visible).mask.any()
+    assert comparable() == [0, 0]
+
+
+def test_the_weakest_of_the_comparable_bits_are_fragile() -> None:
+    strength = np.arange(20, dtype=np.float32)[::-1].copy()
+    comparable = np.arange(20) % 2 == 0
+    kept = steady(strength, comparable, 0.2)
+    assert np.flatnonzero(kept).tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert not steady(strength, np.zeros(20, bool), 0.2).any()
 
 
 def test_bits_are_packed_column_after_column() -> None:
-    bits = np.zeros((8, 128, 2), bool)
-    bits[3, 5, 1] = True  # radius 3, column 5, imaginary
-    template = pack(bits, np.ones((8, 128, 2), bool))
-    position = 5 * 16 + 3 * 2 + 1
-    assert [w for w in range(32) if template.bits[w]] == [position // 64]
-    assert int(template.bits[position // 64]) == 1 << (position % 64)
+    order = spread_columns(128)
+    bits = np.zeros((2, 4, 128, 2), bool)
+    bits[1, 3, 5, 1] = True  # second filter, radius 3, column 5, imaginary
+    place = int(np.flatnonzero(order == 5)[0])
+    assert place == 80  # 5 is 0000101, backwards 1010000
+    for which, column in ((order, place), (np.arange(128), 5)):
+        code = pack(bits, np.ones_like(bits), which)
+        position = column * 16 + 1 * 8 + 3 * 2 + 1
+        assert np.flatnonzero(code.bits).tolist() == [position // 64]
+        assert int(code.bits[position // 64]) == 1 << (position % 64)
+        assert np.bitwise_count(code.mask).sum() == 2048
