@@ -152,8 +152,8 @@ def move_rows(words: Words, rows: int, by: int) -> Words:
     """A verification code (or mask), a word a column, moved by ``by`` rows away from the pupil; zeros move in.
 
     Args:
-        words: uint64[...], in each word wavelength after wavelength, in each row after row, two bits a row.
-        rows: rows of a wavelength; they fill a word or a part of which a word holds a whole number.
+        words: uint64[...], in each word filter after filter, in each row after row, two bits a row.
+        rows: rows of a filter; they fill a word or a part of which a word holds a whole number.
         by: rows, of either sign.
     """
     size = 2 * rows
