@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enrollment.extract.iris_circles import blur, find_circles, gradients, paint_pupil
+from enrollment.extract.iris_circles import find_circles, paint_pupil
 from enrollment.extract.iris_contours import refine_boundary
 from enrollment.extract.iris_geometry import DIRECTIONS, Circle, EyeSegmentation, Lid
+from enrollment.extract.iris_gradients import blur, gradients
 from enrollment.extract.iris_lids import find_lid
 from enrollment.extract.iris_parameters import PARAMETERS, IrisExtractionParameters
 from enrollment.extract.iris_reflections import fill_reflections

@@ -1,0 +1,161 @@
+"""Where the limbus of a pupil may be: several circles, of which the caller decides late.
+
+An integro-differential operator (J. Daugman, PAMI 15(11), 1993) over the two sides of the iris, for lids hide the rest.
+The collarette, furrows and lids have edges too, and now and then stronger ones; so every radius whose edge stands out
+is kept, with what tells a limbus from the others: the eyeball beyond it is brighter on a broad front, not in a line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from enrollment.extract.iris_geometry import Circle
+from enrollment.extract.iris_gradients import Picture, blur, gradients
+from enrollment.extract.iris_parameters import IrisExtractionParameters
+from matcher.compiled import kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class LimbusHypothesis:
+    """A circle that may be the limbus.
+
+    Attributes:
+        circle: where it is.
+        edge: mean clipped outward gradient along its sides, grey levels a pixel.
+        value: ``edge`` times the priors of ratio and centre.
+        step: grey levels by which what lies beyond is brighter than what lies within, on the worse side.
+    """
+
+    circle: Circle
+    edge: float
+    value: float
+    step: float
+
+
+def find_limbus(painted: NDArray[np.uint8], pupil: Circle, p: IrisExtractionParameters) -> list[LimbusHypothesis]:
+    """At most ``limbus_hypotheses`` circles round a pupil, by falling value; empty where no edge shows.
+
+    Args:
+        painted: uint8[height, width], longer side at most ``coarse_side``, pupil and glints painted over.
+        pupil: whose limbus.
+    """
+    low = max(p.iris_radius[0], 1.3 * pupil.radius)
+    high = min(p.iris_radius[1], 6.0 * pupil.radius, 0.62 * max(painted.shape))
+    if high - low < 3:
+        return []
+    gx, gy = gradients(painted, float(np.clip(0.1 * pupil.radius, 2.5, 4.0)))
+    arc = np.radians(np.linspace(-p.lateral_up, p.lateral_down, 25))
+    cos, sin = np.cos(arc).astype(np.float32), np.sin(arc).astype(np.float32)
+    priors = (pupil.x, pupil.y, pupil.radius, p.ratio_low, p.ratio_high, p.centre_across, p.centre_down)
+    radii = np.arange(low, high + 1e-6, 2.0)
+    profile = _profile(gx, gy, radii, pupil.x, pupil.y, 2.0, 3.0, cos, sin, p.gradient_clip, *priors)
+    found = []
+    smooth = blur(painted, 1.5)
+    for k in _peaks(profile[:, 0], radii, p):
+        near = np.arange(max(low, radii[k] - 3), radii[k] + 3.5, 1.0)
+        fine = _profile(gx, gy, near, profile[k, 2], profile[k, 3], 0.0, 1.0, cos, sin, p.gradient_clip, *priors)
+        best = int(np.argmax(fine[:, 0]))
+        value, edge, x, y = (float(v) for v in fine[best])
+        circle = Circle(x, y, float(near[best]))
+        found.append(LimbusHypothesis(circle, edge, value, _step(smooth, circle)))
+    return sorted(found, key=lambda hypothesis: -hypothesis.value)
+
+
+def _peaks(values: NDArray[np.float64], radii: NDArray[np.float64], p: IrisExtractionParameters) -> list[int]:
+    """Indices of the greatest values, each the greatest within a tenth of its radius."""
+    kept: list[int] = []
+    least = p.limbus_share * float(values.max(initial=0.0))
+    for k in np.argsort(-values):
+        if values[k] <= least or len(kept) == p.limbus_hypotheses:
+            break
+        near = np.abs(radii - radii[k]) <= 0.1 * radii[k]
+        if values[k] >= values[near].max():
+            kept.append(int(k))
+    return kept
+
+
+def _step(smooth: Picture, circle: Circle) -> float:
+    """Median rise from within to beyond a circle, grey levels, on the side where it is less."""
+    angles = np.radians(np.linspace(-15.0, 35.0, 15))
+    bands = circle.radius * np.array([0.80, 0.86, 0.92, 1.08, 1.15, 1.22])
+    rises = []
+    for side in (1.0, -1.0):
+        map_x = (circle.x + side * np.cos(angles)[:, None] * bands).astype(np.float32)
+        map_y = (circle.y + np.sin(angles)[:, None] * bands).astype(np.float32)
+        grey = cv2.remap(smooth, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rises.append(float(np.median(grey[:, 3:].mean(axis=1) - grey[:, :3].mean(axis=1))))
+    return min(rises)
+
+
+@kernel
+def _profile(
+    gx: Picture,
+    gy: Picture,
+    radii: NDArray[np.float64],
+    x: float,
+    y: float,
+    spread: float,
+    step: float,
+    cos: Picture,
+    sin: Picture,
+    clip: float,
+    pupil_x: float,
+    pupil_y: float,
+    pupil_r: float,
+    ratio_low: float,
+    ratio_high: float,
+    centre_across: float,
+    centre_down: float,
+) -> NDArray[np.float64]:
+    """float64[radii, 4]: for each radius the greatest edge times priors, that edge, and x and y of its centre.
+
+    Centres are tried on a grid of ``step`` round (x, y), as far as ``spread`` standard deviations of the prior, and at
+    least three steps.
+    """
+    height, width = gx.shape
+    angles = cos.shape[0]
+    found = np.zeros((radii.shape[0], 4))
+    for k in range(radii.shape[0]):
+        radius = radii[k]
+        ratio = radius / pupil_r
+        prior_ratio = 1.0
+        if ratio < ratio_low:
+            prior_ratio = np.exp(-0.5 * (np.log(ratio / ratio_low) / 0.1) ** 2)
+        elif ratio > ratio_high:
+            prior_ratio = np.exp(-0.5 * (np.log(ratio / ratio_high) / 0.15) ** 2)
+        sigma_x, sigma_y = centre_across * radius, centre_down * radius
+        nx, ny = max(3, int(spread * sigma_x / step)), max(3, int(spread * sigma_y / step))
+        for iy in range(-ny, ny + 1):
+            cy = y + iy * step
+            for ix in range(-nx, nx + 1):
+                cx = x + ix * step
+                offset = ((cx - pupil_x) / sigma_x) ** 2 + ((cy - pupil_y) / sigma_y) ** 2
+                prior = prior_ratio * np.exp(-0.5 * offset)
+                if prior * clip <= found[k, 0]:
+                    continue
+                right = left = 0.0
+                n_right = n_left = 0
+                for a in range(angles):
+                    py = int(cy + radius * sin[a] + 0.5)
+                    if not 0 <= py < height:
+                        continue
+                    px = int(cx + radius * cos[a] + 0.5)
+                    if 0 <= px < width:
+                        g = gx[py, px] * cos[a] + gy[py, px] * sin[a]
+                        right += min(max(g, -clip), clip)
+                        n_right += 1
+                    px = int(cx - radius * cos[a] + 0.5)
+                    if 0 <= px < width:
+                        g = -gx[py, px] * cos[a] + gy[py, px] * sin[a]
+                        left += min(max(g, -clip), clip)
+                        n_left += 1
+                right = right / n_right if 2 * n_right >= angles else 0.0
+                left = left / n_left if 2 * n_left >= angles else 0.0
+                edge = 0.3 * (right + left) + 0.4 * min(right, left)
+                if edge * prior > found[k, 0]:
+                    found[k, 0], found[k, 1], found[k, 2], found[k, 3] = edge * prior, edge, cx, cy
+    return found
