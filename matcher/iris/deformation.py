@@ -94,22 +94,20 @@ def score_deformed(
         for t in range(-max_shift, max_shift + 1):
             at = padding - t if probe_owns else padding + t
             both = _count(still[0, at : at + columns], still[1, at : at + columns], row[0], row[1])
-            n = np.int64(both >> _HIGH)
-            x = n - 2 * np.int64(both & _LOW)
+            n = np.float64(both >> _HIGH)
+            x = n - 2.0 * np.float64(both & _LOW)
             rigid[t + max_shift] = x * abs(x) / n if n >= floor else -np.inf
         best = -np.inf
         for _ in range(refined):
-            k = np.argmax(rigid)
+            k = int(np.argmax(rigid))
             if rigid[k] == -np.inf:
                 break
             rigid[k] = -np.inf
             t = k - max_shift
-            agreement = 0.0
-            compared = 0
+            agreement, compared = 0.0, 0.0
             for sector in range(sectors):
                 begin = padding + sector * width
-                most = -np.inf
-                those = np.int64(0)
+                most, those = -np.inf, 0.0
                 for r in range(-reach, reach + 1):
                     # Rows of the other one moved outwards by r: the same as the owner's moved inwards.
                     moved = probe[reach - r] if probe_owns else probe[reach + r]
@@ -121,11 +119,10 @@ def score_deformed(
                             reference[0, q : q + width],
                             reference[1, q : q + width],
                         )
-                        n = np.int64(both >> _HIGH)
-                        x = n - 2 * np.int64(both & _LOW) - cost * n * (abs(r) + abs(c))
+                        n = np.float64(both >> _HIGH)
+                        x = n - 2.0 * np.float64(both & _LOW) - cost * n * (abs(r) + abs(c))
                         if x > most:
-                            most = x
-                            those = n
+                            most, those = x, n
                 agreement += most
                 compared += those
             if compared >= floor:
