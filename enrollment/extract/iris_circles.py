@@ -40,24 +40,42 @@ class EyeCircles:
     step: float = 0.0
 
 
-def find_circles(filled: NDArray[np.uint8], p: IrisExtractionParameters) -> list[EyeCircles]:
+def find_circles(
+    filled: NDArray[np.uint8], glints: NDArray[np.bool_], p: IrisExtractionParameters
+) -> list[EyeCircles]:
     """Hypotheses of pupil and limbus in a coarse picture, the best first; empty where nothing is dark and round.
 
     Args:
         filled: uint8[height, width], longer side at most ``coarse_side``, glints painted over.
+        glints: bool[height, width], where they were.
     """
     eyes = []
-    for pupil in find_pupils(filled, p):
+    for pupil in find_pupils(filled, glints, p):
         if pupil.edge > 0:
             painted = paint_pupil(filled, pupil.circle)
-            eyes.extend(_joined(pupil, limbus, p) for limbus in find_limbus(painted, pupil.circle, p))
+            hypotheses = find_limbus(painted, pupil.circle, pupil.grey, p)
+            if hypotheses:
+                eyes.append(_joined(pupil, max(hypotheses, key=lambda limbus: _likelihood(limbus, pupil, p)), p))
     return sorted(eyes, key=lambda eye: -eye.score)
 
 
+def _likelihood(limbus: LimbusHypothesis, pupil: PupilCandidate, p: IrisExtractionParameters) -> float:
+    """Of the hypotheses of one pupil: the outermost strong edge that the eyeball, brighter than the iris, lies behind."""
+    bright = min(max((limbus.step - p.step_least) / (p.step_enough - p.step_least), 0.1), 1.0)
+    return float(bright * limbus.value * (limbus.circle.radius / pupil.circle.radius) ** p.outward)
+
+
 def _joined(pupil: PupilCandidate, limbus: LimbusHypothesis, p: IrisExtractionParameters) -> EyeCircles:
+    """The pair, by its joint score: both edges, the likeness of the pupil, a limbus of plausible size with an eyeball
+    beyond it."""
     radius = limbus.circle.radius
     small = math.exp(-0.5 * (math.log(radius / p.small_iris) / 0.35) ** 2) if radius < p.small_iris else 1.0
-    score = small * (limbus.value + p.step_weight * min(max(limbus.step, -p.step_limit), p.step_limit) + 0.5 * pupil.edge * pupil.share + 20.0 * pupil.score)
+    score = small * (
+        limbus.value
+        + p.step_weight * min(max(limbus.step, -p.step_limit), p.step_limit)
+        + 0.5 * pupil.edge * pupil.share
+        + 20.0 * pupil.score
+    )
     return EyeCircles(pupil.circle, limbus.circle, pupil.edge, limbus.edge, pupil.share, score, limbus.step)
 
 

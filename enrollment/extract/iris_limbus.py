@@ -36,12 +36,15 @@ class LimbusHypothesis:
     step: float
 
 
-def find_limbus(painted: NDArray[np.uint8], pupil: Circle, p: IrisExtractionParameters) -> list[LimbusHypothesis]:
+def find_limbus(
+    painted: NDArray[np.uint8], pupil: Circle, pupil_grey: float, p: IrisExtractionParameters
+) -> list[LimbusHypothesis]:
     """At most ``limbus_hypotheses`` circles round a pupil, by falling value; empty where no edge shows.
 
     Args:
         painted: uint8[height, width], longer side at most ``coarse_side``, pupil and glints painted over.
         pupil: whose limbus.
+        pupil_grey: its grey level.
     """
     low = max(p.iris_radius[0], 1.3 * pupil.radius)
     high = min(p.iris_radius[1], 6.0 * pupil.radius, 0.62 * max(painted.shape))
@@ -61,7 +64,7 @@ def find_limbus(painted: NDArray[np.uint8], pupil: Circle, p: IrisExtractionPara
         best = int(np.argmax(fine[:, 0]))
         value, edge, x, y = (float(v) for v in fine[best])
         circle = Circle(x, y, float(near[best]))
-        found.append(LimbusHypothesis(circle, edge, value, _step(smooth, circle)))
+        found.append(LimbusHypothesis(circle, edge, value, _step(smooth, pupil, pupil_grey, circle, p)))
     return sorted(found, key=lambda hypothesis: -hypothesis.value)
 
 
@@ -78,17 +81,28 @@ def _peaks(values: NDArray[np.float64], radii: NDArray[np.float64], p: IrisExtra
     return kept
 
 
-def _step(smooth: Picture, circle: Circle) -> float:
-    """Median rise from within to beyond a circle, grey levels, on the side where it is less."""
+def _step(
+    smooth: Picture, pupil: Circle, pupil_grey: float, circle: Circle, p: IrisExtractionParameters
+) -> float:
+    """How much brighter it is beyond a circle than within, grey levels, on the side where that is less.
+
+    What lies within must be iris: by how much it is brighter than the iris beside the pupil, beyond what a collarette
+    explains (``collarette_contrast`` of the iris' contrast to the pupil), is taken off.
+    """
     angles = np.radians(np.linspace(-15.0, 35.0, 15))
     bands = circle.radius * np.array([0.80, 0.86, 0.92, 1.08, 1.15, 1.22])
-    rises = []
+    beside = pupil.radius * np.array([1.3, 1.4, 1.5])
+    steps = []
     for side in (1.0, -1.0):
-        map_x = (circle.x + side * np.cos(angles)[:, None] * bands).astype(np.float32)
-        map_y = (circle.y + np.sin(angles)[:, None] * bands).astype(np.float32)
-        grey = cv2.remap(smooth, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        rises.append(float(np.median(grey[:, 3:].mean(axis=1) - grey[:, :3].mean(axis=1))))
-    return min(rises)
+        cos, sin = side * np.cos(angles)[:, None], np.sin(angles)[:, None]
+        x = np.hstack([circle.x + cos * bands, pupil.x + cos * beside]).astype(np.float32)
+        y = np.hstack([circle.y + sin * bands, pupil.y + sin * beside]).astype(np.float32)
+        grey = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        within, beyond, iris = (grey[:, k : k + 3].mean(axis=1) for k in (0, 3, 6))
+        explained = p.collarette_contrast * max(float(np.median(iris)) - pupil_grey, 0.0)
+        excess = max(float(np.median(within - iris)) - explained, 0.0)
+        steps.append(float(np.median(beyond - within)) - excess)
+    return min(steps)
 
 
 @kernel

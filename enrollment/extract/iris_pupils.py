@@ -29,25 +29,33 @@ class PupilCandidate:
         edge: mean clipped outward gradient along it, grey levels a pixel, its top counting for less.
         share: share of the circle that grows brighter outwards, 0-1.
         score: how like a pupil it is, by itself.
+        grey: mean grey level inside.
     """
 
     circle: Circle
     edge: float
     share: float
     score: float
+    grey: float
 
 
 _TURN = np.arange(48) * (2.0 * np.pi / 48)
 _COS, _SIN = np.cos(_TURN).astype(np.float32), np.sin(_TURN).astype(np.float32)
 
 
-def find_pupils(filled: NDArray[np.uint8], p: IrisExtractionParameters) -> list[PupilCandidate]:
+def find_pupils(
+    filled: NDArray[np.uint8], glints: NDArray[np.bool_], p: IrisExtractionParameters
+) -> list[PupilCandidate]:
     """At most ``pupil_candidates`` candidates, the likeliest first, no two of them nearly the same circle.
 
     Args:
         filled: uint8[height, width], longer side at most ``coarse_side``, glints painted over.
+        glints: bool[height, width], where they were.
     """
     gx, gy = gradients(filled, 1.5)
+    # The rim of what was painted over is nobody's edge.
+    gx[glints] = 0.0
+    gy[glints] = 0.0
     half = cv2.resize(filled, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
     places = _distinct(
         [(2 * x + 0.5, 2 * y + 0.5, 2 * r) for x, y, r in _dark_blobs(half, p) + _symmetric_places(half, p)]
@@ -59,7 +67,8 @@ def find_pupils(filled: NDArray[np.uint8], p: IrisExtractionParameters) -> list[
             gx, gy, x, y, r, p.pupil_radius[0], p.pupil_radius[1], p.gradient_clip, _COS, _SIN, weights
         )
         circle = Circle(x, y, r)
-        found.append(PupilCandidate(circle, edge, share, _score(filled, circle, edge, share)))
+        score, grey = _score(filled, circle, edge, share)
+        found.append(PupilCandidate(circle, edge, share, score, grey))
     found.sort(key=lambda candidate: -candidate.score)
     kept: list[PupilCandidate] = []
     for candidate in found:
@@ -214,14 +223,15 @@ def _refine_pupil(
     return best
 
 
-def _score(filled: NDArray[np.uint8], circle: Circle, edge: float, share: float) -> float:
-    """How like a pupil: a strong edge all round, evenly dark inside, not at the picture's rim."""
+def _score(filled: NDArray[np.uint8], circle: Circle, edge: float, share: float) -> tuple[float, float]:
+    """How like a pupil (a strong edge all round, evenly dark inside, not at the picture's rim), and its grey level."""
     height, width = filled.shape
     inside = _disc(filled, circle.x, circle.y, 0.85 * circle.radius)
     if inside.size < 20 or edge <= 0:
-        return 0.0
+        return 0.0, 0.0
     off = math.hypot((circle.x - width / 2) / width, (circle.y - height / 2) / height)
-    return edge * share**2 / (4.0 + float(np.std(inside))) * math.exp(-0.5 * (off / 0.35) ** 2)
+    like = edge * share**2 / (4.0 + float(np.std(inside))) * math.exp(-0.5 * (off / 0.35) ** 2)
+    return like, float(np.mean(inside))
 
 
 def _disc(picture: NDArray[np.uint8], x: float, y: float, r: float) -> NDArray[np.uint8]:
