@@ -89,8 +89,8 @@ class IrisExtractionParameters:
     inner: float = 0.05
     outer: float = 0.9
     search_filters: tuple[LogGabor, ...] = (LogGabor(60.0, row_sigma=4.0),)
-    verification_filters: tuple[LogGabor, ...] = (LogGabor(22.0), LogGabor(64.0))
-    mean_sigma: float = 16.0
+    verification_filters: tuple[LogGabor, ...] = (LogGabor(22.0, row_sigma=2.5), LogGabor(64.0))
+    mean_sigma: float = 12.0
     contrast_sigma: float = 16.0
     noise_deviation: float = 3.0
     lash_deviation: float = 2.4

@@ -20,7 +20,7 @@ from matcher.iris.parameters import ALGORITHM, VERSION
 from matcher.iris.parameters import PARAMETERS as LAYOUT
 from matcher.templates import IrisCode, IrisTemplate, spread_columns
 
-ROW_CORRELATION = 0.84
+ROW_CORRELATION = 0.80
 """Correlation of the texture between neighbouring rows of the verification code; fitted so that the distance between
 codes of strangers scatters as it does between eyes of CASIA-Iris-V1."""
 
@@ -129,9 +129,11 @@ def _search_response(texture: NDArray[np.complex64]) -> NDArray[np.complex64]:
 
 @functools.cache
 def _gain(log_gabor: LogGabor) -> NDArray[np.float32]:
-    """float32[64], the filter at the frequencies that every fourth column can carry."""
+    """float32[64], the filter at the frequencies that every fourth column can carry, after the local mean is gone."""
     # Beyond them the filter passes next to nothing.
-    gain = angular_gain(EXTRACTION.columns, log_gabor)[: _COLUMNS // 2].astype(np.float32)
+    frequency = np.arange(_COLUMNS // 2) / EXTRACTION.columns
+    kept = 1.0 - np.exp(-0.5 * (2.0 * np.pi * frequency * EXTRACTION.mean_sigma) ** 2)
+    gain = (angular_gain(EXTRACTION.columns, log_gabor)[: _COLUMNS // 2] * kept).astype(np.float32)
     gain.setflags(write=False)
     return gain
 
@@ -171,8 +173,8 @@ def _visible(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
     up = np.sin(column * (2.0 * np.pi / _COLUMNS))[None, None, :]
     # Height above the iris centre in iris radii, the pupil taking 0.4 of it.
     height = -(0.4 + 0.6 * radius)[None, :, None] * up
-    lid = rng.uniform(0.35, 1.05, (count, 1, 1))
-    lower = rng.uniform(0.65, 1.3, (count, 1, 1))
+    lid = rng.uniform(0.2, 0.85, (count, 1, 1))
+    lower = rng.uniform(0.5, 1.2, (count, 1, 1))
     hidden = (height > lid) | (-height > lower)
     lashes = rng.random((count, 1, _COLUMNS // 2)) < 0.25 * (np.sin(column[::2] * (2 * np.pi / _COLUMNS)) < -0.3)
     hidden |= np.repeat(lashes, 2, axis=2) & (height > lid - 0.35)

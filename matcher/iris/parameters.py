@@ -84,7 +84,7 @@ class IrisParameters:
     verification: CodeParameters = CodeParameters(columns=128, filters=2, rows=16, reference_bits=4000)
     max_shift: int = 8
     prefix_columns: int = 32
-    prefix_threshold: float = 0.11
+    prefix_threshold: float = 0.10
     sectors: int = 4
     row_reach: int = 1
     column_reach: int = 2
