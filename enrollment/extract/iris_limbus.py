@@ -50,9 +50,8 @@ def find_limbus(
     high = min(p.iris_radius[1], 6.0 * pupil.radius, 0.62 * max(painted.shape))
     if high - low < 3:
         return []
-    gx, gy = gradients(painted, float(np.clip(0.1 * pupil.radius, 2.5, 4.0)))
-    arc = np.radians(np.linspace(-p.lateral_up, p.lateral_down, 25))
-    cos, sin = np.cos(arc).astype(np.float32), np.sin(arc).astype(np.float32)
+    gx, gy = gradients(painted, _sigma(pupil))
+    cos, sin = _arc(p)
     priors = (pupil.x, pupil.y, pupil.radius, p.ratio_low, p.ratio_high, p.centre_across, p.centre_down)
     radii = np.arange(low, high + 1e-6, 2.0)
     profile = _profile(gx, gy, radii, pupil.x, pupil.y, 2.0, 3.0, cos, sin, p.gradient_clip, *priors)
@@ -66,6 +65,25 @@ def find_limbus(
         circle = Circle(x, y, float(near[best]))
         found.append(LimbusHypothesis(circle, edge, value, _step(smooth, pupil, pupil_grey, circle, p)))
     return sorted(found, key=lambda hypothesis: -hypothesis.value)
+
+
+def lateral_edge(painted: NDArray[np.uint8], pupil: Circle, circle: Circle, p: IrisExtractionParameters) -> float:
+    """Mean clipped outward gradient along the sides of a circle, grey levels a pixel, as of a hypothesis."""
+    gx, gy = gradients(painted, _sigma(pupil))
+    here = np.array([circle.radius])
+    priors = (pupil.x, pupil.y, pupil.radius, p.ratio_low, p.ratio_high, p.centre_across, p.centre_down)
+    return float(_profile(gx, gy, here, circle.x, circle.y, 0.0, 0.0, *_arc(p), p.gradient_clip, *priors)[0, 1])
+
+
+def _sigma(pupil: Circle) -> float:
+    """Smoothing of the picture that a limbus is looked for in, pixels; a limbus is softer than a pupil's rim."""
+    return float(np.clip(0.1 * pupil.radius, 2.5, 4.0))
+
+
+def _arc(p: IrisExtractionParameters) -> tuple[Picture, Picture]:
+    """Cosines and sines, float32[25] each, of the directions of the right side."""
+    arc = np.radians(np.linspace(-p.lateral_up, p.lateral_down, 25))
+    return np.cos(arc).astype(np.float32), np.sin(arc).astype(np.float32)
 
 
 def _peaks(values: NDArray[np.float64], radii: NDArray[np.float64], p: IrisExtractionParameters) -> list[int]:
@@ -142,7 +160,9 @@ def _profile(
         elif ratio > ratio_high:
             prior_ratio = np.exp(-0.5 * (np.log(ratio / ratio_high) / 0.15) ** 2)
         sigma_x, sigma_y = centre_across * radius, centre_down * radius
-        nx, ny = max(3, int(spread * sigma_x / step)), max(3, int(spread * sigma_y / step))
+        nx = ny = 0
+        if step > 0:
+            nx, ny = max(3, int(spread * sigma_x / step)), max(3, int(spread * sigma_y / step))
         for iy in range(-ny, ny + 1):
             cy = y + iy * step
             for ix in range(-nx, nx + 1):
