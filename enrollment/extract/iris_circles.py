@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrollment.extract.iris_geometry import Circle
-from enrollment.extract.iris_limbus import LimbusHypothesis, find_limbus, lateral_edge
+from enrollment.extract.iris_limbus import LimbusHypothesis, find_limbus, lateral_edge, sharpen_limbus
 from enrollment.extract.iris_parameters import IrisExtractionParameters
 from enrollment.extract.iris_pupils import PupilCandidate, find_pupils, rim
 
@@ -41,21 +41,26 @@ class EyeCircles:
 
 def find_circles(
     filled: NDArray[np.uint8], glints: NDArray[np.bool_], p: IrisExtractionParameters
-) -> list[EyeCircles]:
-    """Hypotheses of pupil and limbus in a coarse picture, the best first; empty where nothing is dark and round.
+) -> EyeCircles | None:
+    """Pupil and limbus of a coarse picture, None where nothing is dark and round.
 
     Args:
         filled: uint8[height, width], longer side at most ``coarse_side``, glints painted over.
         glints: bool[height, width], where they were.
     """
+    half = cv2.resize(filled, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
     eyes = []
     for pupil in find_pupils(filled, glints, p):
         if pupil.edge > 0:
-            painted = paint_pupil(filled, pupil.circle)
+            painted = paint_pupil(half, pupil.circle.scaled(0.5))
             hypotheses = find_limbus(painted, pupil.circle, pupil.grey, p)
             if hypotheses:
                 eyes.append(_joined(pupil, max(hypotheses, key=lambda limbus: _likelihood(limbus, pupil, p)), p))
-    return sorted(eyes, key=lambda eye: -eye.score)
+    if not eyes:
+        return None
+    best = max(eyes, key=lambda eye: eye.score)
+    limbus, edge = sharpen_limbus(paint_pupil(filled, best.pupil), best.pupil, best.limbus, p)
+    return dataclasses.replace(best, limbus=limbus, limbus_edge=edge)
 
 
 def _likelihood(limbus: LimbusHypothesis, pupil: PupilCandidate, p: IrisExtractionParameters) -> float:
