@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrollment.extract.iris_geometry import Circle
-from enrollment.extract.iris_limbus import LimbusHypothesis, find_limbus
+from enrollment.extract.iris_limbus import LimbusHypothesis, find_limbus, lateral_edge, sharpen_limbus
 from enrollment.extract.iris_parameters import IrisExtractionParameters
-from enrollment.extract.iris_pupils import PupilCandidate, find_pupils
+from enrollment.extract.iris_pupils import PupilCandidate, find_pupils, rim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,26 +37,30 @@ class EyeCircles:
     limbus_edge: float
     pupil_share: float
     score: float
-    step: float = 0.0
 
 
 def find_circles(
     filled: NDArray[np.uint8], glints: NDArray[np.bool_], p: IrisExtractionParameters
-) -> list[EyeCircles]:
-    """Hypotheses of pupil and limbus in a coarse picture, the best first; empty where nothing is dark and round.
+) -> EyeCircles | None:
+    """Pupil and limbus of a coarse picture, None where nothing is dark and round.
 
     Args:
         filled: uint8[height, width], longer side at most ``coarse_side``, glints painted over.
         glints: bool[height, width], where they were.
     """
+    half = cv2.resize(filled, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
     eyes = []
     for pupil in find_pupils(filled, glints, p):
         if pupil.edge > 0:
-            painted = paint_pupil(filled, pupil.circle)
+            painted = paint_pupil(half, pupil.circle.scaled(0.5))
             hypotheses = find_limbus(painted, pupil.circle, pupil.grey, p)
             if hypotheses:
                 eyes.append(_joined(pupil, max(hypotheses, key=lambda limbus: _likelihood(limbus, pupil, p)), p))
-    return sorted(eyes, key=lambda eye: -eye.score)
+    if not eyes:
+        return None
+    best = max(eyes, key=lambda eye: eye.score)
+    limbus, edge = sharpen_limbus(paint_pupil(filled, best.pupil), best.pupil, best.limbus, p)
+    return dataclasses.replace(best, limbus=limbus, limbus_edge=edge)
 
 
 def _likelihood(limbus: LimbusHypothesis, pupil: PupilCandidate, p: IrisExtractionParameters) -> float:
@@ -76,7 +80,28 @@ def _joined(pupil: PupilCandidate, limbus: LimbusHypothesis, p: IrisExtractionPa
         + 0.5 * pupil.edge * pupil.share
         + 20.0 * pupil.score
     )
-    return EyeCircles(pupil.circle, limbus.circle, pupil.edge, limbus.edge, pupil.share, score, limbus.step)
+    return EyeCircles(pupil.circle, limbus.circle, pupil.edge, limbus.edge, pupil.share, score)
+
+
+def measure_circles(
+    filled: NDArray[np.uint8], glints: NDArray[np.bool_], pupil: Circle, limbus: Circle, p: IrisExtractionParameters
+) -> EyeCircles:
+    """How well two circles found by other means stand out in a picture of any size, in the same units.
+
+    Args:
+        filled: uint8[height, width], glints painted over.
+        glints: bool[height, width], where they were.
+        pupil, limbus: circles in it.
+    """
+    factor = min(1.0, p.coarse_side / max(filled.shape))
+    if factor < 1.0:
+        size = (round(filled.shape[1] * factor), round(filled.shape[0] * factor))
+        filled = np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_AREA), np.uint8)
+        glints = cv2.resize(glints.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
+        pupil, limbus = pupil.scaled(factor), limbus.scaled(factor)
+    edge, share = rim(filled, glints, pupil, p)
+    limbus_edge = lateral_edge(paint_pupil(filled, pupil), pupil, limbus, p)
+    return EyeCircles(pupil, limbus, edge, limbus_edge, share, edge + limbus_edge)
 
 
 def paint_pupil(filled: NDArray[np.uint8], pupil: Circle) -> NDArray[np.uint8]:

@@ -39,33 +39,73 @@ class LimbusHypothesis:
 def find_limbus(
     painted: NDArray[np.uint8], pupil: Circle, pupil_grey: float, p: IrisExtractionParameters
 ) -> list[LimbusHypothesis]:
-    """At most ``limbus_hypotheses`` circles round a pupil, by falling value; empty where no edge shows.
+    """At most ``limbus_hypotheses`` circles round a pupil, to two pixels, by falling value; empty where no edge shows.
 
     Args:
-        painted: uint8[height, width], longer side at most ``coarse_side``, pupil and glints painted over.
-        pupil: whose limbus.
+        painted: uint8[height, width], the coarse picture at half its size, pupil and glints painted over.
+        pupil: whose limbus, in the coarse picture, as are the circles found.
         pupil_grey: its grey level.
     """
+    small = pupil.scaled(0.5)
     low = max(p.iris_radius[0], 1.3 * pupil.radius)
-    high = min(p.iris_radius[1], 6.0 * pupil.radius, 0.62 * max(painted.shape))
+    high = min(p.iris_radius[1], 6.0 * pupil.radius, 1.24 * max(painted.shape))
     if high - low < 3:
         return []
-    gx, gy = gradients(painted, float(np.clip(0.1 * pupil.radius, 2.5, 4.0)))
-    arc = np.radians(np.linspace(-p.lateral_up, p.lateral_down, 25))
-    cos, sin = np.cos(arc).astype(np.float32), np.sin(arc).astype(np.float32)
-    priors = (pupil.x, pupil.y, pupil.radius, p.ratio_low, p.ratio_high, p.centre_across, p.centre_down)
-    radii = np.arange(low, high + 1e-6, 2.0)
-    profile = _profile(gx, gy, radii, pupil.x, pupil.y, 2.0, 3.0, cos, sin, p.gradient_clip, *priors)
+    gx, gy = gradients(painted, 0.5 * _sigma(pupil))
+    radii = np.arange(0.5 * low, 0.5 * high + 1e-6, 1.0)
+    profile = _profile(gx, gy, radii, small.x, small.y, 2.0, 1.5, *_arc(p), 2.0 * p.gradient_clip, *_priors(small, p))
     found = []
-    smooth = blur(painted, 1.5)
+    smooth = blur(painted, 0.75)
     for k in _peaks(profile[:, 0], radii, p):
-        near = np.arange(max(low, radii[k] - 3), radii[k] + 3.5, 1.0)
-        fine = _profile(gx, gy, near, profile[k, 2], profile[k, 3], 0.0, 1.0, cos, sin, p.gradient_clip, *priors)
-        best = int(np.argmax(fine[:, 0]))
-        value, edge, x, y = (float(v) for v in fine[best])
-        circle = Circle(x, y, float(near[best]))
-        found.append(LimbusHypothesis(circle, edge, value, _step(smooth, pupil, pupil_grey, circle, p)))
+        value, edge, x, y = (float(v) for v in profile[k])
+        circle = Circle(x, y, float(radii[k]))
+        step = _step(smooth, small, pupil_grey, circle, p)
+        found.append(LimbusHypothesis(circle.scaled(2.0), 0.5 * edge, 0.5 * value, step))
     return sorted(found, key=lambda hypothesis: -hypothesis.value)
+
+
+def sharpen_limbus(
+    painted: NDArray[np.uint8], pupil: Circle, limbus: Circle, p: IrisExtractionParameters
+) -> tuple[Circle, float]:
+    """The circle of greatest value within three pixels of a hypothesis, and its edge.
+
+    Args:
+        painted: uint8[height, width], the coarse picture, pupil and glints painted over.
+        pupil, limbus: circles in it.
+    """
+    gx, gy = gradients(painted, _sigma(pupil))
+    radii = np.arange(limbus.radius - 3.0, limbus.radius + 3.5, 1.0)
+    here = _profile(
+        gx, gy, radii, limbus.x, limbus.y, 0.0, 1.0, *_arc(p), p.gradient_clip, *_priors(pupil, p)
+    )
+    best = int(np.argmax(here[:, 0]))
+    if here[best, 0] <= 0:
+        return limbus, 0.0
+    return Circle(float(here[best, 2]), float(here[best, 3]), float(radii[best])), float(here[best, 1])
+
+
+def lateral_edge(painted: NDArray[np.uint8], pupil: Circle, circle: Circle, p: IrisExtractionParameters) -> float:
+    """Mean clipped outward gradient along the sides of a circle, grey levels a pixel, as of a hypothesis."""
+    gx, gy = gradients(painted, _sigma(pupil))
+    here = np.array([circle.radius])
+    found = _profile(gx, gy, here, circle.x, circle.y, 0.0, 0.0, *_arc(p), p.gradient_clip, *_priors(pupil, p))
+    return float(found[0, 1])
+
+
+def _priors(pupil: Circle, p: IrisExtractionParameters) -> tuple[float, float, float, float, float, float, float]:
+    """What ``_profile`` weighs an edge with."""
+    return pupil.x, pupil.y, pupil.radius, p.ratio_low, p.ratio_high, p.centre_across, p.centre_down
+
+
+def _sigma(pupil: Circle) -> float:
+    """Smoothing of the picture that a limbus is looked for in, pixels; a limbus is softer than a pupil's rim."""
+    return float(np.clip(0.1 * pupil.radius, 2.5, 4.0))
+
+
+def _arc(p: IrisExtractionParameters) -> tuple[Picture, Picture]:
+    """Cosines and sines, float32[25] each, of the directions of the right side."""
+    arc = np.radians(np.linspace(-p.lateral_up, p.lateral_down, 25))
+    return np.cos(arc).astype(np.float32), np.sin(arc).astype(np.float32)
 
 
 def _peaks(values: NDArray[np.float64], radii: NDArray[np.float64], p: IrisExtractionParameters) -> list[int]:
@@ -142,7 +182,9 @@ def _profile(
         elif ratio > ratio_high:
             prior_ratio = np.exp(-0.5 * (np.log(ratio / ratio_high) / 0.15) ** 2)
         sigma_x, sigma_y = centre_across * radius, centre_down * radius
-        nx, ny = max(3, int(spread * sigma_x / step)), max(3, int(spread * sigma_y / step))
+        nx = ny = 0
+        if step > 0:
+            nx, ny = max(3, int(spread * sigma_x / step)), max(3, int(spread * sigma_y / step))
         for iy in range(-ny, ny + 1):
             cy = y + iy * step
             for ix in range(-nx, nx + 1):

@@ -59,6 +59,7 @@ class IrisExtractionParameters:
 
     fine_side: int = 640
     coarse_side: int = 320
+    focus_radius: float = 64.0
     specular_rise: int = 60
     specular_level: int = 225
     pupil_radius: tuple[float, float] = (6.0, 75.0)
@@ -94,6 +95,8 @@ class IrisExtractionParameters:
     contrast_sigma: float = 16.0
     noise_deviation: float = 3.0
     lash_deviation: float = 2.4
+    lash_spread: float = 8.0
+    lash_density: float = 0.4
     valid_share: float = 0.55
     fragile_share: float = 0.15
 

@@ -52,10 +52,7 @@ def find_pupils(
         filled: uint8[height, width], longer side at most ``coarse_side``, glints painted over.
         glints: bool[height, width], where they were.
     """
-    gx, gy = gradients(filled, 1.5)
-    # The rim of what was painted over is nobody's edge.
-    gx[glints] = 0.0
-    gy[glints] = 0.0
+    gx, gy = _gradients_beside(filled, glints)
     half = cv2.resize(filled, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
     places = _distinct(
         [(2 * x + 0.5, 2 * y + 0.5, 2 * r) for x, y, r in _dark_blobs(half, p) + _symmetric_places(half, p)]
@@ -77,6 +74,23 @@ def find_pupils(
         if len(kept) == p.pupil_candidates:
             break
     return kept
+
+
+def rim(
+    filled: NDArray[np.uint8], glints: NDArray[np.bool_], circle: Circle, p: IrisExtractionParameters
+) -> tuple[float, float]:
+    """Edge and share, as of a candidate, of any circle in a coarse picture."""
+    gx, gy = _gradients_beside(filled, glints)
+    edge, share = _ring(gx, gy, circle.x, circle.y, circle.radius, p.gradient_clip, _COS, _SIN, _rim_weights(p))
+    return float(edge), float(share)
+
+
+def _gradients_beside(filled: NDArray[np.uint8], glints: NDArray[np.bool_]) -> tuple[Picture, Picture]:
+    """Derivatives, 0 at glints: the rim of what was painted over is nobody's edge."""
+    gx, gy = gradients(filled, 1.5)
+    gx[glints] = 0.0
+    gy[glints] = 0.0
+    return gx, gy
 
 
 def _alike(one: Circle, other: Circle) -> bool:

@@ -123,7 +123,7 @@ def quality(m: EyeMeasurements, q: QualityParameters = QUALITY) -> int:
     return round(100.0 * _ramp(m.usable_area, q.area_quality) * confidence(m, q))
 
 
-def advice(m: EyeMeasurements) -> tuple[str, ...]:
+def advice(m: EyeMeasurements, q: QualityParameters = QUALITY) -> tuple[str, ...]:
     """What whoever captures should do, most helpful first; empty when all is well."""
     words = []
     if m.iris_radius < 50:

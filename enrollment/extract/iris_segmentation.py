@@ -36,10 +36,9 @@ def segment(fine: NDArray[np.uint8], p: IrisExtractionParameters = PARAMETERS) -
     coarse = reduce(filled, p.coarse_side)
     size = (coarse.shape[1], coarse.shape[0])
     coarse_glints = cv2.resize(glints.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
-    hypotheses = find_circles(coarse, coarse_glints, p)
-    if not hypotheses:
+    best = find_circles(coarse, coarse_glints, p)
+    if best is None:
         return None
-    best = hypotheses[0]
     factor = fine.shape[1] / coarse.shape[1]
     pupil_circle, limbus_circle = best.pupil.scaled(factor), best.limbus.scaled(factor)
     painted = paint_pupil(filled, pupil_circle)

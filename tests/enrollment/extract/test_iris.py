@@ -184,8 +184,8 @@ def test_a_colour_picture_is_refused_for_its_colour() -> None:
 
 def test_an_iris_that_hardly_shows_is_refused_even_by_a_lenient_judge() -> None:
     eye = synthesise_eye(0, 0)
-    for x in range(0, 640, 6):  # bars everywhere: a pupil can be guessed, no texture can be read
-        eye[:, x : x + 3] = 250
+    for x in range(0, 640, 8):  # bars everywhere: a pupil can be guessed, no texture can be read
+        eye[:, x : x + 5] = 250
     lenient = IrisExtractor(quality_parameters=QualityParameters(least_confidence=-1.0, least_radius=0.0))
     with pytest.raises(SampleRejected) as refused:
         lenient.extract(decoded(eye))
