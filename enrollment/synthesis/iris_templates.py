@@ -21,8 +21,8 @@ from matcher.iris.parameters import PARAMETERS as LAYOUT
 from matcher.templates import IrisCode, IrisTemplate, spread_columns
 
 ROW_CORRELATION = 0.80
-"""Correlation of the texture between neighbouring rows of the verification code; fitted so that the distance between
-codes of strangers scatters as it does between eyes of CASIA-Iris-V1."""
+"""Correlation of the texture between neighbouring rows of the verification code; fitted so that the scores of strangers
+scatter as they do between eyes of CASIA-Iris-V1 and MMU2 (``python -m benchmarks.iris_stages`` shows both)."""
 
 Words = NDArray[np.uint64]
 

@@ -39,8 +39,8 @@ def test_bits_lie_inside_their_masks_and_templates_are_valid() -> None:
 def test_strangers_scatter_like_real_ones() -> None:
     """Scores of the first halves of the eyes of CASIA-Iris-V1 and MMU2: mean and standard deviation.
 
-    Verification code 0.061 and 0.016, 0.063 and 0.017; search code 0.066 and 0.024, 0.064 and 0.024; its beginning
-    0.077 and 0.025, 0.074 and 0.026.
+    Verification code 0.056 and 0.0146, 0.059 and 0.0157; search code 0.060 and 0.0211, 0.059 and 0.0220; its beginning
+    0.072 and 0.0233, 0.070 and 0.0237.
     """
     templates = bulk_iris_templates(200, 2)
     index = IrisIndex(COMPARATOR)
@@ -56,10 +56,10 @@ def test_strangers_scatter_like_real_ones() -> None:
         )
         for kept, new in zip(scores, found, strict=True):
             kept.append(new[i + 1 :])
-    for kept, mean, deviation in zip(scores, (0.062, 0.065, 0.08), (0.0165, 0.0235, 0.026), strict=True):
+    for kept, mean, deviation in zip(scores, (0.0575, 0.06, 0.071), (0.015, 0.0215, 0.0235), strict=True):
         every = np.concatenate(kept)
-        assert abs(every.mean() - mean) < 0.008
-        assert abs(every.std() - deviation) < 0.003
+        assert abs(every.mean() - mean) < 0.01
+        assert abs(every.std() - deviation) < 0.0025
 
 
 def test_varied_captures_match_and_strangers_do_not() -> None:
