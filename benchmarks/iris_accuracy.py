@@ -26,6 +26,7 @@ from benchmarks.real_data import manifests
 from enrollment.evaluation.measures import Json
 from enrollment.evaluation.progress import ProgressCallback, progress_bar
 from enrollment.evaluation.protocol import list_samples
+from enrollment.evaluation.rates import least_supported
 from enrollment.evaluation.templates import make_templates
 from enrollment.evaluation.verify import evaluate_verify
 from enrollment.settings import load_settings
@@ -95,16 +96,17 @@ def main() -> None:
 def _cells(name: str, r: Json) -> list[str]:
     gate = f"{r['gate']['quality']} ({r['gate']['rejected']} rejected)" if r["gate"] else "none"
     counts = [f"{r[key]:,}" for key in ("samples", "failures_to_enrol", "genuine", "impostor")]
-    rates = [_percent(r["eer"], r["eer_ci95"])]
+    rates = [_percent(r["eer"], r["eer_ci95"], r["genuine"])]
     for key in ("0.001", "0.0001"):
         missed = r["missed_at_fmr"][key]
-        told = _percent(r["fnmr_at_fmr"][key], r["fnmr_at_fmr_ci95"][key])
-        rates.append(told if missed is None else f"{told}, {missed} missed")
+        told = _percent(r["fnmr_at_fmr"][key], r["fnmr_at_fmr_ci95"][key], r["genuine"])
+        rates.append("too few strangers" if missed is None else f"{told}, {missed} missed")
     return [name, gate, *counts, *rates]
 
 
-def _percent(rate: float | None, ends: Sequence[float] | None) -> str:
-    told = "too few to tell" if rate is None else f"{rate:.2%}"
+def _percent(rate: float | None, ends: Sequence[float] | None, count: int) -> str:
+    """A rate with its interval; below the least that the count supports where it is so small."""
+    told = f"below {least_supported(count):.2%}" if rate is None else f"{rate:.2%}"
     return told + (f" ({ends[0]:.2%} to {ends[1]:.2%})" if ends else "")
 
 

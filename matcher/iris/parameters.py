@@ -27,7 +27,9 @@ class CodeParameters:
             37(5), 2007, section V, uses 911 of his 2,048; ours is about the mean of genuine pairs, on the first halves
             of the eyes of CASIA1 and MMU2.
         floor: least share of the code's bits that a comparison must rest on. Below it the answer is "not comparable":
-            with a small n the raw distance between strangers reaches 0.0.
+            with a small n the raw distance between strangers reaches 0.0. The normalised one does not: of verification
+            codes cut down to about 3,100, 1,200 and 600 compared bits one stranger in 10,000 came to 0.372, 0.385 and
+            0.393 (first halves of CASIA1 and MMU2).
     """
 
     columns: int
