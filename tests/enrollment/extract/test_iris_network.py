@@ -16,6 +16,7 @@ from enrollment.extract.iris_geometry import DIRECTIONS, Circle
 from enrollment.extract.iris_network import IrisNetwork
 from enrollment.images import DecodedImage
 from matcher.errors import InvalidInput, SampleRejected
+from matcher.templates import IrisTemplate
 from tests.enrollment.extract.iris_drawings import drawn_eye, furthest
 
 PUPIL, LIMBUS = Circle(150, 118, 28), Circle(152, 120, 75)
@@ -82,6 +83,8 @@ def test_lids_are_hidden_and_do_not_pull_the_limbus(network: IrisNetwork) -> Non
 def test_the_extractor_takes_the_network_s_word(network: IrisNetwork) -> None:
     picture = DecodedImage(drawn_eye(PUPIL, LIMBUS), None, "image/png")
     own, other = (IrisExtractor(network=n).extract(picture).template for n in (None, network))
+    assert isinstance(own, IrisTemplate)
+    assert isinstance(other, IrisTemplate)
     differing = np.bitwise_count((own.bits ^ other.bits) & own.mask & other.mask).sum()
     assert differing < 0.3 * np.bitwise_count(own.mask & other.mask).sum()
     with pytest.raises(SampleRejected, match="pupil"):

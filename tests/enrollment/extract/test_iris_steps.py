@@ -17,7 +17,7 @@ from enrollment.extract.iris_lids import find_lid
 from enrollment.extract.iris_limbus import _profile, find_limbus
 from enrollment.extract.iris_normalisation import even_out, unroll
 from enrollment.extract.iris_parameters import PARAMETERS
-from enrollment.extract.iris_pupils import _COS, _SIN, _ring, _rim_weights, find_pupils
+from enrollment.extract.iris_pupils import _COS, _SIN, _rim_weights, _ring, find_pupils
 from enrollment.extract.iris_reflections import fill_reflections
 from enrollment.extract.iris_segmentation import reduce, segment
 from matcher.iris.comparison import rotate
