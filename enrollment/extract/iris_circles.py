@@ -64,7 +64,7 @@ def find_circles(
 
 
 def _likelihood(limbus: LimbusHypothesis, pupil: PupilCandidate, p: IrisExtractionParameters) -> float:
-    """Of the hypotheses of one pupil: the outermost strong edge that the eyeball, brighter than the iris, lies behind."""
+    """Of the hypotheses of one pupil: the outermost strong edge behind which the eyeball, brighter, lies."""
     bright = min(max((limbus.step - p.step_least) / (p.step_enough - p.step_least), 0.1), 1.0)
     return float(bright * limbus.value * (limbus.circle.radius / pupil.circle.radius) ** p.outward)
 

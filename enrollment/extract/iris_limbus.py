@@ -75,9 +75,7 @@ def sharpen_limbus(
     """
     gx, gy = gradients(painted, _sigma(pupil))
     radii = np.arange(limbus.radius - 3.0, limbus.radius + 3.5, 1.0)
-    here = _profile(
-        gx, gy, radii, limbus.x, limbus.y, 0.0, 1.0, *_arc(p), p.gradient_clip, *_priors(pupil, p)
-    )
+    here = _profile(gx, gy, radii, limbus.x, limbus.y, 0.0, 1.0, *_arc(p), p.gradient_clip, *_priors(pupil, p))
     best = int(np.argmax(here[:, 0]))
     if here[best, 0] <= 0:
         return limbus, 0.0
@@ -121,9 +119,7 @@ def _peaks(values: NDArray[np.float64], radii: NDArray[np.float64], p: IrisExtra
     return kept
 
 
-def _step(
-    smooth: Picture, pupil: Circle, pupil_grey: float, circle: Circle, p: IrisExtractionParameters
-) -> float:
+def _step(smooth: Picture, pupil: Circle, pupil_grey: float, circle: Circle, p: IrisExtractionParameters) -> float:
     """How much brighter it is beyond a circle than within, grey levels, on the side where that is less.
 
     What lies within must be iris: by how much it is brighter than the iris beside the pupil, beyond what a collarette

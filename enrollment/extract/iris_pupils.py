@@ -1,13 +1,14 @@
 """Where pupils may be: dark round blobs, and centres that many edges point away from.
 
-Blobs fail where a pupil melts into lashes; the vote of the gradients (after G. Loy & A. Zelinsky, "Fast Radial Symmetry
-for Detecting Points of Interest", PAMI 25(8), 2003) fails where lids hide most of the rim. Together they seldom do. Each
-candidate is sharpened with an integro-differential operator (J. Daugman, PAMI 15(11), 1993).
+Blobs fail where a pupil melts into lashes; the vote of the gradients (after G. Loy & A. Zelinsky, "Fast Radial
+Symmetry for Detecting Points of Interest", PAMI 25(8), 2003) fails where lids hide most of the rim. Together they
+seldom do. Each candidate is sharpened with an integro-differential operator (J. Daugman, PAMI 15(11), 1993).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import cv2
@@ -156,7 +157,7 @@ def _symmetric_places(half: NDArray[np.uint8], p: IrisExtractionParameters) -> l
     gx, gy = gradients(half, 1.0)
     places = []
     edges = (0.5 * p.pupil_radius[0], 9.0, 18.0, 0.5 * p.pupil_radius[1])
-    for least, greatest in zip(edges[:-1], edges[1:], strict=True):
+    for least, greatest in itertools.pairwise(edges):
         votes = cv2.GaussianBlur(_vote(gx, gy, least, greatest, p.gradient_clip), (0, 0), 1.5)
         for _ in range(p.symmetry_peaks):
             _, top, _, (x, y) = cv2.minMaxLoc(votes)
@@ -169,7 +170,7 @@ def _symmetric_places(half: NDArray[np.uint8], p: IrisExtractionParameters) -> l
 
 @kernel
 def _vote(gx: Picture, gy: Picture, least: float, greatest: float, clip: float) -> Picture:
-    """float32[height, width]: every edge votes, with its clipped strength, for the centres of dark discs it may bound."""
+    """float32[height, width]: every edge votes, by its clipped strength, for centres of dark discs it may bound."""
     height, width = gx.shape
     votes = np.zeros((height, width), np.float32)
     for y in range(height):
