@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 
+import faiss
 import nbis
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from enrollment.synthesis.finger_templates import bulk_finger_templates, vary
 from matcher.comparators import index_for
 from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
+from matcher.finger.index import FingerIndex
 from matcher.gallery import ShortlistParameters
 from matcher.modality import ReferenceIndex
 from matcher.positions import Position
@@ -302,6 +304,47 @@ def test_search(benchmark: Benchmark, minutiae: Minutiae, gallery: FingerGallery
             _bozorth3(minutiae),
         ],
         operation=f"reference of a search of {gallery.count:,} fingers, one probe",
+        operations=gallery.count,
+        rounds=sizes.rounds,
+    )
+
+
+def test_vectors(benchmark: Benchmark, gallery: FingerGallery, sizes: Sizes) -> None:
+    """The first step of a shortlist: int8 vectors by FAISS, as ``FingerIndex`` calls it."""
+    benchmark.group = "finger 1:N"
+    index = gallery.index
+    assert isinstance(index, FingerIndex)
+    count = index.parameters.scanned(ShortlistParameters().count(gallery.count)) // 20
+    everybody = np.ones(gallery.count, np.bool_)
+    rows = index.vectors().astype(np.float32)
+    (probe,) = index.model.encode([gallery.probe]).astype(np.float32)
+    flat = faiss.IndexFlatIP(rows.shape[1])
+    flat.add(rows)
+    words = rows.astype(np.int32)
+
+    def ours() -> NDArray[np.int64]:
+        return index.nearest([gallery.probe], count, everybody)[0]
+
+    def theirs() -> NDArray[np.int64]:
+        return np.asarray(flat.search(probe[None], count)[1][0])
+
+    def plain() -> NDArray[np.int64]:
+        return np.argsort(-(words @ probe.astype(np.int32)), kind="stable")[:count]
+
+    exact = rows @ probe
+    for found in (ours(), theirs(), plain()):
+        # Ties may fall either way.
+        assert np.sort(exact[found]).tolist() == np.sort(exact[plain()]).tolist()
+    measure(
+        benchmark,
+        ours,
+        [
+            Peer(
+                "faiss-flat", theirs, gallery.count, f"the same {count}: IndexFlatIP over the same vectors in float32"
+            ),
+            Peer("numpy", plain, gallery.count, f"the same {count}: an integer product and a full sort"),
+        ],
+        operation=f"reference, {count} of {gallery.count:,} by their vectors, one probe, its vector included",
         operations=gallery.count,
         rounds=sizes.rounds,
     )
