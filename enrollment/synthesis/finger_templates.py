@@ -1,7 +1,9 @@
-"""Synthetic minutiae sets in bulk, for benchmarks and load; never for quoting accuracy.
+"""Synthetic minutiae sets in bulk, for benchmarks, load and as strangers in galleries; hits of them are never quoted.
 
 No image is made: positions are thrown at random with a minimum distance, directions follow the ridge flow of a finger
-of a random pattern class (``finger_flow``). ``vary`` makes a second impression of the same finger.
+of a random pattern class (``finger_flow``), and mostly point towards the base of the finger. Real fingers score against
+these sets about as they score against other real fingers (``benchmarks/finger_realism.py`` prints how nearly). ``vary``
+makes a second impression of the same finger.
 """
 
 from __future__ import annotations
@@ -23,29 +25,42 @@ _PURPOSE_IMPRESSION = 0xF4
 class FingerTemplateParameters:
     """Constants of bulk minutiae. Lengths are pixels at 500 ppi, angles radians.
 
-    The mean count is that of LEADER on live-scan prints (37 to 41); the rest is chosen to resemble prints, not fitted.
+    Fitted on prints of UPEK, FVC2000 DB1_B and DB4_B alone: from their counts, extents and densities on, such that
+    these prints score against these sets as against each other's fingers, by quantiles. Directions are more orderly
+    here than in prints: the order stands for whatever else real fingers have in common.
 
     Attributes:
         size: height and width of the image that the template stands for.
-        semi_axes: vertical and horizontal half width of the contact, an ellipse about the image's middle.
-        count, count_sd, count_range: minutiae a finger.
+        semi_axes: medians of the vertical and horizontal half width of the contact, an ellipse about the image's
+            middle; axes_sd: deviation of the logarithm of each between fingers: of sensors small and large.
+        placement: deviation of the contact's middle from the pattern's, on each axis.
+        density: median of minutiae in 10,000 square pixels; density_sd: deviation of its logarithm between fingers.
+        count_range: minutiae a finger.
         spacing: least distance of two minutiae, a ridge period.
         angle_sd: deviation of a minutia's direction from the ridge flow.
-        polarity_flip: share of minutiae whose polarity differs from their neighbourhood's.
+        base: distance below the pattern's middle at which directions point neither down nor up; above it they point
+            down the finger, below it up.
+        polarity: how surely they do where ridges are not level, in standard deviations of a normal distribution.
+        quality: the parameters of the beta distribution of a minutia's quality, of ``most_quality``.
         rotation, shift: of an impression: largest rotation, deviation of the displacement.
         stretch: root mean square of the elastic displacement.
         drop: range of the share of minutiae that are not found again; spurious: mean share of new ones.
         impression_angle_sd: deviation of directions between impressions.
     """
 
-    size: tuple[int, int] = (480, 400)
-    semi_axes: tuple[float, float] = (195.0, 150.0)
-    count: float = 40.0
-    count_sd: float = 8.0
-    count_range: tuple[int, int] = (25, 60)
-    spacing: float = 9.0
-    angle_sd: float = 0.1
-    polarity_flip: float = 0.3
+    size: tuple[int, int] = (560, 400)
+    semi_axes: tuple[float, float] = (150.0, 102.0)
+    axes_sd: float = 0.3
+    placement: float = 8.0
+    density: float = 8.0
+    density_sd: float = 0.2
+    count_range: tuple[int, int] = (12, 60)
+    spacing: float = 8.0
+    angle_sd: float = 0.05
+    base: float = 80.0
+    polarity: float = 3.0
+    quality: tuple[float, float] = (1.5, 0.25)
+    most_quality: float = 97.0
     rotation: float = np.pi / 12
     shift: float = 14.0
     stretch: float = 2.5
@@ -105,16 +120,20 @@ def vary(template: FingerTemplate, seed: int) -> FingerTemplate:
 
 
 def _finger(rng: np.random.Generator, algorithm: str) -> FingerTemplate:
-    wanted = int(np.clip(round(rng.normal(_P.count, _P.count_sd)), *_P.count_range))
-    points = _scatter(wanted, rng)
-    flow = RidgeFlow.draw(natural_pattern(rng), rng)
-    angle = flow.angle(points[:, 0], -points[:, 1]) + rng.normal(0.0, _P.angle_sd, len(points))
-    # Which of the two directions along its ridge a minutia has: mostly that of its neighbourhood.
-    wave = rng.normal(0.0, 1 / 60, 2)
-    reverse = (np.sin(points @ wave + rng.uniform(0, 2 * np.pi)) > 0) ^ (rng.random(len(points)) < _P.polarity_flip)
-    quality = 100 * rng.beta(4.0, 1.5, len(points))
     middle = np.array([_P.size[1], _P.size[0]]) / 2
-    return _template(points + middle, angle + np.pi * reverse, np.maximum(quality, 1), _P.size, algorithm, 1)
+    # Within the image, whose middle is theirs.
+    axes = np.minimum(np.array(_P.semi_axes) * np.exp(rng.normal(0.0, _P.axes_sd, 2)), middle[::-1] - 2)
+    density = _P.density * np.exp(rng.normal(0.0, _P.density_sd))
+    wanted = int(np.clip(round(density * np.pi * axes.prod() / 1e4), *_P.count_range))
+    points = _scatter(wanted, axes, rng)
+    place = points + rng.normal(0.0, _P.placement, 2)
+    flow = RidgeFlow.draw(natural_pattern(rng), rng)
+    angle = flow.angle(place[:, 0], -place[:, 1]) + rng.normal(0.0, _P.angle_sd, len(points))
+    # How far a direction points to where those of the neighbourhood do; a third says all.
+    along = -np.sin(angle) * np.clip((_P.base - place[:, 1]) / 60, -1, 1)
+    reverse = _P.polarity * np.clip(3 * along, -1, 1) < rng.standard_normal(len(points))
+    quality = np.maximum(_P.most_quality * rng.beta(*_P.quality, len(points)), 1)
+    return _template(points + middle, angle + np.pi * reverse, quality, _P.size, algorithm, 1)
 
 
 def _template(
@@ -130,10 +149,11 @@ def _template(
     return FingerTemplate(algorithm, version, size[1], size[0], x, y, code, np.rint(quality).astype(np.uint8))
 
 
-def _scatter(wanted: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """``wanted`` points in the contact's ellipse about 0, none nearer to another than the spacing: float64[n, 2]."""
+def _scatter(wanted: int, axes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """``wanted`` points, or nearly so many, in an ellipse about 0 of vertical and horizontal half width ``axes``, none
+    nearer to another than the spacing: float64[n, 2]."""
     radius, turn = np.sqrt(rng.random(2 * wanted)), rng.uniform(0, 2 * np.pi, 2 * wanted)
-    throw = np.stack([_P.semi_axes[1] * radius * np.cos(turn), _P.semi_axes[0] * radius * np.sin(turn)], axis=1)
+    throw = np.stack([axes[1] * radius * np.cos(turn), axes[0] * radius * np.sin(turn)], axis=1)
     # A little more than the spacing: rounding to whole pixels brings points together.
     near = np.hypot(*(throw[:, None] - throw[None]).transpose(2, 0, 1)) < _P.spacing + 1.5
     taken: list[int] = []

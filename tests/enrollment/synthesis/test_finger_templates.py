@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from enrollment.synthesis.finger_flow import RidgeFlow, natural_pattern
 from enrollment.synthesis.finger_templates import FingerTemplateParameters, bulk_finger_templates, vary
@@ -23,15 +24,21 @@ def test_statistics_of_templates() -> None:
     counts = np.array([len(t) for t in templates])
     assert counts.min() >= P.count_range[0]
     assert counts.max() <= P.count_range[1]
-    assert abs(counts.mean() - P.count) < 1.5
+    free = (counts > P.count_range[0]) & (counts < P.count_range[1])
+    density = []
     for t in templates:
         assert (t.height, t.width) == P.size
         x, y = t.x.astype(float) - t.width / 2, t.y.astype(float) - t.height / 2
-        assert np.hypot(x / (P.semi_axes[1] + 1), y / (P.semi_axes[0] + 1)).max() <= 1
+        # A uniform ellipse of half width a has the deviation a / 2.
+        density.append(1e4 * len(t) / (4 * np.pi * x.std() * y.std()))
         apart = np.hypot(x[:, None] - x, y[:, None] - y)
         np.fill_diagonal(apart, np.inf)
         assert apart.min() >= P.spacing
-        assert t.quality.min() >= 1
+        assert 1 <= t.quality.min() <= t.quality.max() <= P.most_quality
+    assert np.median(np.array(density)[free]) == pytest.approx(P.density, rel=0.15)
+    heights = np.array([2 * (t.y - t.height / 2).std() for t in templates])
+    assert np.median(heights) == pytest.approx(P.semi_axes[0], rel=0.1)
+    assert np.log(heights).std() > 0.7 * P.axes_sd
 
 
 def test_templates_survive_their_bytes_and_carry_the_algorithm_given() -> None:
@@ -49,6 +56,22 @@ def test_directions_lie_along_a_smooth_flow() -> None:
         i, j = np.nonzero(np.triu(np.hypot(x[:, None] - x, y[:, None] - y) < 25, 1))
         cosines.append(np.cos(2 * (angle[i] - angle[j])))
     assert np.concatenate(cosines).mean() > 0.75
+
+
+def test_directions_point_down_the_finger_and_at_its_base_up() -> None:
+    templates = bulk_finger_templates(100, 2)
+    upright = [np.sin(t.angle_radians) for t in templates]
+    steep = [np.abs(s) > 0.5 for s in upright]
+    above = [t.y < t.height / 2 + P.base - 60 for t in templates]
+    below = [t.y > t.height / 2 + P.base + 60 for t in templates]
+    assert (
+        np.mean([s < 0 for s in np.concatenate([u[a & b] for u, a, b in zip(upright, above, steep, strict=True)])])
+        > 0.95
+    )
+    assert (
+        np.mean([s > 0 for s in np.concatenate([u[a & b] for u, a, b in zip(upright, below, steep, strict=True)])])
+        > 0.95
+    )
 
 
 def test_a_flow_seen_from_a_far_circle_turns_by_no_more_than_its_dome() -> None:
