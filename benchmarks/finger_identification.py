@@ -53,7 +53,7 @@ from benchmarks.real_data import is_real
 from enrollment.evaluation.bootstrap import BootstrapParameters, ScoreSet, interval, pair_replicates
 from enrollment.evaluation.measures import Json, listed, operating_points, rate_key
 from enrollment.evaluation.progress import ProgressCallback, progress_bar
-from enrollment.synthesis.finger_templates import bulk_finger_templates
+from enrollment.synthesis.finger_templates import STRANGERS, bulk_finger_templates
 from matcher.comparators import index_for
 from matcher.finger.cylinders import PreparedFinger
 from matcher.gallery import ShortlistParameters
@@ -187,12 +187,11 @@ def search_one(
     gallery: FingerGallery, probe: PreparedFinger, dataset: str, finger: int, column: int, hand: int
 ) -> Search:
     """Searches one finger, whose mate is in a column, among the fingers of a hand."""
-    counts = penetration_counts(gallery.size)
-    hits = tuple(bool((gallery.shortlist(probe, hand, count) == column).any()) for count in counts)
-    ends = []
-    for length in lengths(gallery.size):
-        found = gallery.shortlist(probe, hand, length + 1)
-        ends.append(outcome(found, gallery.compare(probe, hand, found), column, length))
+    counts, longest = penetration_counts(gallery.size), lengths(gallery.size)
+    # One more than asked for, which makes up for the mate in the search without it.
+    found = {count: gallery.shortlist(probe, hand, count + 1) for count in {*counts, *longest}}
+    hits = tuple(bool((found[count][:count] == column).any()) for count in counts)
+    ends = [outcome(found[n], gallery.compare(probe, hand, found[n]), column, n) for n in longest]
     return Search(dataset, (finger, finger), hits, ends)
 
 
@@ -319,7 +318,7 @@ def measure(prints: Sequence[Print], size: int, p: BootstrapParameters, progress
     first = first_impressions(prints)
     column = {one.finger: k for k, one in enumerate(first)}
     count = size - len(first)
-    made = bulk_finger_templates(HANDS * count, SEED)
+    made = bulk_finger_templates(HANDS * count, SEED, parameters=STRANGERS)
     strangers = [made[:count], made[count:]]
     gallery = FingerGallery([one.template for one in first if one.template is not None], strangers)
     progress("gallery", 1, 1)

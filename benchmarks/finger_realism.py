@@ -28,7 +28,7 @@ from enrollment.evaluation.progress import ProgressCallback, progress_bar
 from enrollment.evaluation.protocol import list_samples
 from enrollment.evaluation.templates import make_templates
 from enrollment.settings import load_settings
-from enrollment.synthesis.finger_templates import bulk_finger_templates
+from enrollment.synthesis.finger_templates import STRANGERS, bulk_finger_templates
 from matcher.finger.comparison import FingerComparator, rows_of
 from matcher.finger.cylinders import PreparedFinger
 from matcher.positions import Modality
@@ -136,7 +136,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with progress_bar(quiet=False) as progress:
         prints = real_prints(2, progress)
-    strangers = bulk_finger_templates(arguments.count, SEED)
+    strangers = bulk_finger_templates(arguments.count, SEED, parameters=STRANGERS)
     others = sorted({p.dataset for p in prints} - set(QUOTED_SETS))
     for title, sets in (("sets fitted on", others), ("sets not fitted on", QUOTED_SETS)):
         Console().print(realism_table(realism(prints, strangers, sets), f"{title}: {', '.join(sets)}"))
