@@ -13,7 +13,8 @@ Two fingers: **virtual people** of two different fingers of one set, a right and
 nothing that two fingers of one person have in common is in these figures. In nine rounds every finger of a set meets
 every other once. A gallery is the people of a round, of all sets, and synthetic ones of two fingers.
 
-- Hit rate of the shortlist at a penetration: the mate is among the first so many per cent of it.
+- Hit rate of the shortlist at a penetration: the mate is among the first so many per cent of the gallery in the order
+  that the server's shortlist has; of two fingers, the shortlists of both in turn.
 - End to end: the shortlist, 1 % of the gallery or as long as ``matcher.gallery`` makes it, then exact comparison; two
   fingers add their scores. FNIR at FPIR with non-mated searches: the same searches with the mate taken out of the
   gallery; and, as a check, with the best stranger of the mated searches ("closed").
@@ -43,7 +44,6 @@ from benchmarks.finger_accuracy import QUOTED_SETS
 from benchmarks.finger_realism import (
     SEED,
     Print,
-    compare_quantiles,
     first_impressions,
     real_prints,
     realism,
@@ -69,8 +69,6 @@ LOOKED_AT = 1000
 """Synthetic strangers whose likeness to real ones is measured."""
 SAME_FINGER = 8.0
 """Two labels are of one finger where the median score of their impressions is higher."""
-
-Floats = NDArray[np.float32]
 
 
 class FingerGallery:
@@ -106,23 +104,6 @@ class FingerGallery:
         """Columns of the hand's fingers most worth comparing, best first."""
         return self.columns(hand, self.index.shortlist([probe], count, 1 << hand)[0])
 
-    def affinities(self, probe: PreparedFinger | None, hand: int) -> Floats:
-        """float32[size]: how alike the index finds the probe and each finger of the hand; 0 without a probe.
-
-        An index that gives no likeness, but an order alone, is taken at that: 1 / rank.
-        """
-        columns = np.arange(self.size, dtype=np.int64)
-        if probe is None:
-            return np.zeros(self.size, np.float32)
-        likeness = getattr(self.index, "affinities", None)
-        if likeness is not None:
-            # Nothing was ever removed: slots are reference ids.
-            return np.asarray(likeness([probe], 1 << hand)[0][self.ids(hand, columns)], np.float32)
-        found = np.zeros(self.size, np.float32)
-        order = self.shortlist(probe, hand, self.size)
-        found[order] = 1.0 / np.arange(1, len(order) + 1, dtype=np.float32)
-        return found
-
     def compare(self, probe: PreparedFinger | None, hand: int, columns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact scores with fingers of the hand; 0 without a probe."""
         if probe is None:
@@ -130,9 +111,18 @@ class FingerGallery:
         return self.index.compare(probe, self.ids(hand, columns))
 
 
-def fuse(affinities: Floats) -> Floats:
-    """float32[people] of float32[fingers, people]: evidence adds over fingers."""
-    return np.asarray(affinities.sum(axis=0), np.float32)
+def interleave(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The best of either list in turn, each once.
+
+    The first n of it are about the best n / 2 of both, as a gallery asks for.
+    """
+    longest = max(len(first), len(second))
+    both = np.full((longest, 2), -1, np.int64)
+    both[: len(first), 0], both[: len(second), 1] = first, second
+    flat = both.ravel()
+    _, at = np.unique(flat, return_index=True)
+    merged = flat[np.sort(at)]
+    return merged[merged >= 0]
 
 
 class Outcome(NamedTuple):
@@ -189,9 +179,10 @@ def search_one(
     """Searches one finger, whose mate is in a column, among the fingers of a hand."""
     counts, longest = penetration_counts(gallery.size), lengths(gallery.size)
     # One more than asked for, which makes up for the mate in the search without it.
-    found = {count: gallery.shortlist(probe, hand, count + 1) for count in {*counts, *longest}}
-    hits = tuple(bool((found[count][:count] == column).any()) for count in counts)
-    ends = [outcome(found[n], gallery.compare(probe, hand, found[n]), column, n) for n in longest]
+    found = gallery.shortlist(probe, hand, max(*counts, *longest) + 1)
+    scores = gallery.compare(probe, hand, found)
+    hits = tuple(bool((found[:count] == column).any()) for count in counts)
+    ends = [outcome(found[: n + 1], scores[: n + 1], column, n) for n in longest]
     return Search(dataset, (finger, finger), hits, ends)
 
 
@@ -228,20 +219,30 @@ def search_two(
     people: Sequence[tuple[int, int]],
     mate: int,
     probes: tuple[PreparedFinger | None, PreparedFinger | None],
-    affinities: tuple[Floats, Floats],
+    orders: tuple[NDArray[np.int64], NDArray[np.int64]],
     dataset: str,
     fingers: tuple[int, int],
 ) -> Search:
-    """Searches two fingers among real people (columns of their right and left fingers) and synthetic ones."""
+    """Searches two fingers among real people (columns of their right and left fingers) and synthetic ones.
+
+    Args:
+        orders: for each hand the columns of the probe's shortlist, best first, long enough to lose real fingers that
+            are on the other hand in this round.
+    """
     real = np.array(people, np.int64)
     strangers = np.arange(gallery.real, gallery.size, dtype=np.int64)
     columns = [np.concatenate([real[:, hand], strangers]) for hand in range(HANDS)]
+    found = []
+    for hand in range(HANDS):
+        person = np.full(gallery.size, -1, np.int64)
+        person[columns[hand]] = np.arange(len(columns[hand]))
+        there = person[orders[hand]]
+        found.append(there[there >= 0])
+    order = interleave(*found)
     size = len(columns[0])
-    fused = fuse(np.stack([a[c] for a, c in zip(affinities, columns, strict=True)]))
-    place = int((fused >= fused[mate]).sum())
-    hits = tuple(place <= count for count in penetration_counts(size))
+    hits = tuple(bool((order[:count] == mate).any()) for count in penetration_counts(size))
     longest = lengths(size)
-    order = np.argsort(-fused, kind="stable")[: max(longest) + 1]
+    order = order[: max(longest) + 1]
     scores = np.zeros(len(order))
     for hand, probe in enumerate(probes):
         scores += gallery.compare(probe, hand, columns[hand][order])
@@ -327,7 +328,8 @@ def measure(prints: Sequence[Print], size: int, p: BootstrapParameters, progress
     prepared = {id(one): None if one.template is None else prepare(one.template) for one in later}
 
     ones: list[Search] = []
-    likeness: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+    orders: dict[tuple[int, int], list[NDArray[np.int64]]] = {}
+    longest = max(*penetration_counts(size), *lengths(size)) + len(first) + 1
     for done, one in enumerate(later, 1):
         probe = prepared[id(one)]
         for hand in range(HANDS):
@@ -335,13 +337,13 @@ def measure(prints: Sequence[Print], size: int, p: BootstrapParameters, progress
                 ones.append(Search.without_template(one.dataset, one.finger, len(lengths(gallery.size))))
             else:
                 ones.append(search_one(gallery, probe, one.dataset, one.finger, column[one.finger], hand))
-        right, left = (gallery.affinities(probe, hand) for hand in range(HANDS))
-        likeness[one.finger, one.impression] = right, left
+        orders[one.finger, one.impression] = [
+            np.zeros(0, np.int64) if probe is None else gallery.shortlist(probe, hand, min(gallery.size, longest))
+            for hand in range(HANDS)
+        ]
         progress("one finger", done, len(later))
-    twos = two_finger_searches(gallery, first, later, prepared, likeness, progress)
+    twos = two_finger_searches(gallery, first, later, prepared, orders, progress)
     found = realism(prints, strangers[0][:LOOKED_AT], QUOTED_SETS)
-    if hasattr(gallery.index, "affinities"):
-        found |= {"affinity": affinity_quantiles(gallery, first, later, likeness)}
     return {
         "gallery_fingers": gallery.size,
         "gallery_people": len(first) // 2 + gallery.strangers,
@@ -359,7 +361,7 @@ def two_finger_searches(
     first: Sequence[Print],
     later: Sequence[Print],
     prepared: dict[int, PreparedFinger | None],
-    likeness: dict[tuple[int, int], tuple[Floats, Floats]],
+    orders: dict[tuple[int, int], list[NDArray[np.int64]]],
     progress: ProgressCallback,
 ) -> list[Search]:
     """All searches of virtual people of two fingers."""
@@ -380,24 +382,10 @@ def two_finger_searches(
                 continue
             for i in sorted(impressions[a].keys() & impressions[b].keys()):
                 probes = prepared[id(impressions[a][i])], prepared[id(impressions[b][i])]
-                affinities = likeness[a, i][0], likeness[b, i][1]
-                searches.append(search_two(gallery, people, mate, probes, affinities, name, (a, b)))
+                found = orders[a, i][0], orders[b, i][1]
+                searches.append(search_two(gallery, people, mate, probes, found, name, (a, b)))
         progress("two fingers", turn + 1, ROUNDS)
     return searches
-
-
-def affinity_quantiles(
-    gallery: FingerGallery,
-    first: Sequence[Print],
-    later: Sequence[Print],
-    likeness: dict[tuple[int, int], tuple[Floats, Floats]],
-) -> Json:
-    """As ``finger_realism``, of what the shortlist goes by."""
-    there = [one for one in later if one.template is not None]
-    values = np.stack([likeness[one.finger, one.impression][0] for one in there])
-    same_finger = np.array([[a.finger == b.finger for b in first] for a in there], np.bool_)
-    same_set = np.array([[a.dataset == b.dataset for b in first] for a in there], np.bool_)
-    return compare_quantiles(values, same_finger, same_set, gallery.real)
 
 
 def shortlist_table(found: Json, title: str) -> Table:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks import finger_identification as module
 from benchmarks.finger_identification import (
     FingerGallery,
     Outcome,
     Search,
-    fuse,
+    interleave,
     measure,
     outcome,
     rates,
@@ -57,26 +55,12 @@ def test_a_hand_is_the_real_fingers_and_its_own_strangers(gallery: FingerGallery
 
 
 def test_without_a_probe_there_is_no_evidence(gallery: FingerGallery) -> None:
-    assert not gallery.affinities(None, 0).any()
     assert not gallery.compare(None, 1, np.arange(3)).any()
 
 
-def test_affinities_are_the_index_s_where_it_has_some(gallery: FingerGallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    slots = np.arange(REAL + 2 * STRANGERS, dtype=np.float32)
-    asked = []
-
-    def likeness(probes: Sequence[PreparedFinger], labels: int) -> NDArray[np.float32]:
-        asked.append(labels)
-        return np.stack([slots for _ in probes])
-
-    monkeypatch.setattr(gallery.index, "affinities", likeness, raising=False)
-    found = gallery.affinities(probe(gallery, 0), 1)
-    assert asked == [2]
-    assert found.tolist() == gallery.ids(1, np.arange(gallery.size)).tolist()
-
-
-def test_evidence_adds_over_fingers() -> None:
-    assert fuse(np.array([[1.0, 2.0], [3.0, -1.0]], np.float32)).tolist() == [4.0, 1.0]
+def test_the_shortlists_of_two_fingers_take_turns() -> None:
+    assert interleave(np.array([5, 1, 2]), np.array([7, 5, 3, 4])).tolist() == [5, 7, 1, 2, 3, 4]
+    assert interleave(np.array([5, 1]), np.zeros(0, np.int64)).tolist() == [5, 1]
 
 
 def test_an_outcome_with_the_mate_in_the_shortlist_beside_it_and_outside() -> None:
@@ -111,14 +95,14 @@ def test_one_finger_is_found_exactly_where_the_whole_gallery_is_compared(gallery
 def test_two_fingers_add_up(gallery: FingerGallery) -> None:
     people = [(0, 1), (2, 3)]
     right, left = probe(gallery, 2), probe(gallery, 3)
-    affinities = gallery.affinities(right, 0), gallery.affinities(left, 1)
-    search = search_two(gallery, people, 1, (right, left), affinities, "a", (2, 3))
+    orders = gallery.shortlist(right, 0, 1000), gallery.shortlist(left, 1, 1000)
+    search = search_two(gallery, people, 1, (right, left), orders, "a", (2, 3))
     strangers = np.arange(REAL, gallery.size)
     scores = gallery.compare(right, 0, np.array([0, 2, *strangers]))
     scores += gallery.compare(left, 1, np.array([1, 3, *strangers]))
     assert search.hits == (True, True, True)
     assert search.ends[-1] == Outcome(scores[1], 1.0, np.delete(scores, 1).max(), np.delete(scores, 1).max())
-    alone = search_two(gallery, people, 1, (right, None), (affinities[0], affinities[1] * 0), "a", (2, 3))
+    alone = search_two(gallery, people, 1, (right, None), (orders[0], orders[1][:0]), "a", (2, 3))
     assert alone.ends[-1].score == gallery.compare(right, 0, np.array([2]))[0]
 
 
