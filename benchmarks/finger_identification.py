@@ -56,8 +56,8 @@ from enrollment.evaluation.progress import ProgressCallback, progress_bar
 from enrollment.synthesis.finger_templates import STRANGERS, bulk_finger_templates
 from matcher.comparators import index_for
 from matcher.finger.cylinders import PreparedFinger
+from matcher.finger.index import FingerIndex
 from matcher.gallery import ShortlistParameters
-from matcher.modality import ReferenceIndex
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate
 
@@ -79,7 +79,9 @@ class FingerGallery:
 
     def __init__(self, real: Sequence[FingerTemplate], strangers: Sequence[Sequence[FingerTemplate]]) -> None:
         self.real, self.strangers = len(real), len(strangers[0])
-        self.index: ReferenceIndex = index_for(Modality.FINGER, real[0].algorithm)
+        index = index_for(Modality.FINGER, real[0].algorithm)
+        assert isinstance(index, FingerIndex)
+        self.index = index
         self.index.apply([], [(i, (1 << HANDS) - 1, t) for i, t in enumerate(real)])
         for hand, templates in enumerate(strangers):
             begin = self.real + hand * self.strangers
@@ -174,12 +176,22 @@ def lengths(size: int) -> list[int]:
 
 
 def search_one(
-    gallery: FingerGallery, probe: PreparedFinger, dataset: str, finger: int, column: int, hand: int
+    gallery: FingerGallery,
+    probe: PreparedFinger,
+    order: NDArray[np.int64],
+    dataset: str,
+    finger: int,
+    column: int,
+    hand: int,
 ) -> Search:
-    """Searches one finger, whose mate is in a column, among the fingers of a hand."""
+    """Searches one finger, whose mate is in a column, among the fingers of a hand.
+
+    Args:
+        order: columns of the probe's shortlist, best first, at least one more than the longest looked at.
+    """
     counts, longest = penetration_counts(gallery.size), lengths(gallery.size)
     # One more than asked for, which makes up for the mate in the search without it.
-    found = gallery.shortlist(probe, hand, max(*counts, *longest) + 1)
+    found = order[: max(*counts, *longest) + 1]
     scores = gallery.compare(probe, hand, found)
     hits = tuple(bool((found[:count] == column).any()) for count in counts)
     ends = [outcome(found[: n + 1], scores[: n + 1], column, n) for n in longest]
@@ -332,15 +344,14 @@ def measure(prints: Sequence[Print], size: int, p: BootstrapParameters, progress
     longest = max(*penetration_counts(size), *lengths(size)) + len(first) + 1
     for done, one in enumerate(later, 1):
         probe = prepared[id(one)]
+        orders[one.finger, one.impression] = [np.zeros(0, np.int64)] * HANDS
         for hand in range(HANDS):
             if probe is None:
                 ones.append(Search.without_template(one.dataset, one.finger, len(lengths(gallery.size))))
-            else:
-                ones.append(search_one(gallery, probe, one.dataset, one.finger, column[one.finger], hand))
-        orders[one.finger, one.impression] = [
-            np.zeros(0, np.int64) if probe is None else gallery.shortlist(probe, hand, min(gallery.size, longest))
-            for hand in range(HANDS)
-        ]
+                continue
+            order = gallery.shortlist(probe, hand, min(gallery.size, longest))
+            orders[one.finger, one.impression][hand] = order
+            ones.append(search_one(gallery, probe, order, one.dataset, one.finger, column[one.finger], hand))
         progress("one finger", done, len(later))
     twos = two_finger_searches(gallery, first, later, prepared, orders, progress)
     found = realism(prints, strangers[0][:LOOKED_AT], QUOTED_SETS)
@@ -349,6 +360,10 @@ def measure(prints: Sequence[Print], size: int, p: BootstrapParameters, progress
         "gallery_people": len(first) // 2 + gallery.strangers,
         "synthetic": gallery.strangers,
         "lengths": lengths(gallery.size),
+        "bytes_a_finger": {
+            "ram": round(gallery.index.bytes_in_ram() / len(gallery.index), 1),
+            "mapped": round(gallery.index.bytes_mapped() / len(gallery.index), 1),
+        },
         "same_finger": same_fingers(gallery, prints, first),
         "realism": found,
         "one_finger": grouped(ones, p),
@@ -450,7 +465,9 @@ def main() -> None:
     console = Console(width=200)
     console.print(realism_table(found["realism"], "are the synthetic strangers as hard as real ones?"))
     same = ", ".join(f"{a} = {b}" for a, b in found["same_finger"]) or "none"
-    console.print(f"\nlabels of one finger: {same}\n")
+    console.print(f"\nlabels of one finger: {same}")
+    size = found["bytes_a_finger"]
+    console.print(f"bytes a finger: {size['ram']:g} in RAM, {size['mapped']:,.0f} mapped\n")
     for name, what, people in (
         ("one_finger", "one finger", f"{found['gallery_fingers']:,} fingers"),
         ("two_fingers", "two fingers of virtual people", f"{found['gallery_people']:,} people"),
