@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-crash test-fuzz lint format proto lock bench bench-ci baseline accuracy \
-	calibrate-check chimeric clean
+	calibrate-check chimeric finger-accuracy finger-identification clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,12 @@ calibrate-check: install  ## Do scores mean what they say for people not fitted 
 
 chimeric: install  ## Fusion on virtual people through the server (needs the folder of real samples)
 	$(BIN)/python -m benchmarks.chimeric
+
+finger-accuracy: install  ## Fingerprint verification beside mindtct + bozorth3 (needs the folder of real samples)
+	$(BIN)/python -m benchmarks.finger_accuracy
+
+finger-identification: install  ## One finger and two among 10,000, most of them synthetic (needs the real samples)
+	$(BIN)/python -m benchmarks.finger_identification
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

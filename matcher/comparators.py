@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from matcher.errors import ModelMismatch
 from matcher.face.index import FaceIndex
 from matcher.finger.comparison import FingerComparator
@@ -12,13 +14,20 @@ from matcher.modality import ReferenceIndex
 from matcher.positions import Modality
 
 
-def index_for(modality: Modality, algorithm: str) -> ReferenceIndex:
-    """An empty index for the references of one algorithm; raises ModelMismatch where no comparator knows it."""
+def index_for(modality: Modality, algorithm: str, folder: Path | None = None) -> ReferenceIndex:
+    """An empty index for the references of one algorithm.
+
+    Args:
+        folder: for what an index does not hold in RAM; None for the system's folder of temporary files.
+
+    Raises:
+        ModelMismatch: no comparator knows the algorithm.
+    """
     if modality is Modality.FACE:
         # An embedding needs no knowledge of the network it came from: any face model is compared by inner product.
         return FaceIndex(algorithm)
     if modality is Modality.FINGER and algorithm in FingerComparator.algorithms:
-        return FingerIndex()
+        return FingerIndex(folder=folder)
     if modality is Modality.IRIS and algorithm in IrisComparator.algorithms:
         return IrisIndex()
     raise ModelMismatch(

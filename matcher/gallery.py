@@ -1,8 +1,10 @@
 """The indexes of one shard: apply changes, search them.
 
-One index per modality and algorithm. A search makes a shortlist per probe, unites the shortlists by subject, and
-compares every probe exactly with every reference of every subject in the union, so that a candidate which only one
-modality found still gets its other modalities' scores.
+One index per modality, algorithm and position: a probe of a known finger is searched among the references of that
+finger and of unknown ones, which takes a tenth of the time and leaves its mate fewer rivals; one of an unknown finger
+among all. A search makes a shortlist per probe and index, unites the shortlists by subject, and compares every probe
+exactly with every reference of every subject in the union, so that a candidate which only one modality found still gets
+its other modalities' scores.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ from matcher.templates import Template
 MAX_GALLERIES = 63
 
 IndexKey = tuple[Modality, str]
+"""Modality and algorithm: references that can be compared with each other."""
+
+_PartKey = tuple[Modality, str, Position]
+"""And the position: the references of one index."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,17 +72,30 @@ class SubjectComparisons:
 
 @dataclasses.dataclass(frozen=True)
 class ShortlistParameters:
-    """How many references each modality may put into the union."""
+    """How many references each modality may put into the union.
+
+    Attributes:
+        minimum: references that are always compared: an index that holds no more is searched exhaustively.
+        fraction: and at least this share of an index. The probes of a modality share it, because one that is found is
+            enough: the others of that subject are compared as well. (Of single real fingers 99 % are among the first
+            0.1 % of a gallery of ten thousand; see the performance card.)
+    """
 
     minimum: int = 1000
-    """References that are always compared: up to here a search is exhaustive."""
     fraction: float = 0.01
-    """... and at least this share of the gallery (fingerprint.md: the finger shortlist reaches 95% at 1%
-    penetration)."""
 
-    def count(self, references: int) -> int:
-        """Shortlist length in an index of that many references."""
-        return max(self.minimum, math.ceil(self.fraction * references))
+    def count(self, references: int, probes: int = 1, indexes: int = 1) -> int:
+        """Length of one probe's shortlist from one index.
+
+        Args:
+            references: in that index.
+            probes: of the modality that the search has.
+            indexes: that each of them is searched in.
+        """
+        if references <= self.minimum:
+            return references
+        wanted = max(self.minimum / (probes * indexes), self.fraction * references / probes)
+        return max(1, math.ceil(wanted))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +108,11 @@ class _Entry:
     position: Position
     index: IndexKey
     labels: int
+
+    @property
+    def part(self) -> _PartKey:
+        """The index that it is in."""
+        return (*self.index, self.position)
 
 
 class Gallery:
@@ -107,7 +131,7 @@ class Gallery:
         self._shortlist = shortlist or ShortlistParameters()
         self._index_factory = index_factory
         self._lock = ReadWriteLock()
-        self._indexes: dict[IndexKey, ReferenceIndex] = {}
+        self._indexes: dict[_PartKey, ReferenceIndex] = {}
         self._entries: dict[int, _Entry] = {}
         self._subjects: dict[str, list[int]] = {}
         self._encounters: dict[str, dict[str, int]] = {}
@@ -117,7 +141,7 @@ class Gallery:
     def apply(self, changes: Sequence[Change]) -> None:
         """Applies changes in order. Applying one again has no effect, so that a replay is harmless."""
         with self._lock.write():
-            pending: dict[IndexKey, tuple[list[int], dict[int, tuple[int, int, Template]]]] = {}
+            pending: dict[_PartKey, tuple[list[int], dict[int, tuple[int, int, Template]]]] = {}
             for change in changes:
                 if isinstance(change, EncounterEnrolled):
                     self._enrol(change, pending)
@@ -125,38 +149,42 @@ class Gallery:
                     self._delete(change.subject_id, pending)
             for key, (removals, additions) in pending.items():
                 if key not in self._indexes:
-                    self._indexes[key] = self._index_factory(*key)
+                    self._indexes[key] = self._index_factory(key[0], key[1])
                 self._indexes[key].apply(removals, list(additions.values()))
 
     def _enrol(
         self,
         change: EncounterEnrolled,
-        pending: dict[IndexKey, tuple[list[int], dict[int, tuple[int, int, Template]]]],
+        pending: dict[_PartKey, tuple[list[int], dict[int, tuple[int, int, Template]]]],
     ) -> None:
         labels = self._labels_of(change.galleries)
         references = self._subjects.setdefault(change.subject_id, [])
         self._encounters.setdefault(change.subject_id, {})[change.encounter_id] = labels
         self._subject_labels[change.subject_id] = self._subject_labels.get(change.subject_id, 0) | labels
         for reference in change.references:
-            key = _key(reference.template)
             entry = _Entry(
-                reference.reference_id, change.subject_id, change.encounter_id, reference.position, key, labels
+                reference.reference_id,
+                change.subject_id,
+                change.encounter_id,
+                reference.position,
+                _key(reference.template),
+                labels,
             )
             if reference.reference_id not in self._entries:
                 references.append(reference.reference_id)
             self._entries[reference.reference_id] = entry
-            pending.setdefault(key, ([], {}))[1][reference.reference_id] = (
+            pending.setdefault(entry.part, ([], {}))[1][reference.reference_id] = (
                 reference.reference_id,
                 labels,
                 reference.template,
             )
 
     def _delete(
-        self, subject_id: str, pending: dict[IndexKey, tuple[list[int], dict[int, tuple[int, int, Template]]]]
+        self, subject_id: str, pending: dict[_PartKey, tuple[list[int], dict[int, tuple[int, int, Template]]]]
     ) -> None:
         for reference_id in self._subjects.pop(subject_id, []):
             entry = self._entries.pop(reference_id)
-            removals, additions = pending.setdefault(entry.index, ([], {}))
+            removals, additions = pending.setdefault(entry.part, ([], {}))
             additions.pop(reference_id, None)
             removals.append(reference_id)
         self._subject_labels.pop(subject_id, None)
@@ -181,8 +209,12 @@ class Gallery:
             return ALL_LABELS
         return sum(self._label_bits.get(name, 0) for name in set(galleries))
 
-    def check(self, template: Template) -> None:
-        """Raises ModelMismatch or TemplateInvalid for a template that could not be put beside those that are here."""
+    def check(self, template: Template) -> Template:
+        """The template as it is to be stored, with what a search finds it by.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: it could not be put beside those that are here.
+        """
         with self._lock.read():
             key = _key(template)
             others = self._other_algorithms(key)
@@ -192,8 +224,7 @@ class Gallery:
                     f"{key[1]!r}; templates of different algorithms are never compared, so it would not be found. Use "
                     "the extractor that made the others, or a data folder of its own"
                 )
-            known = self._indexes.get(key)
-            index = self._index_factory(*key) if known is None else known
+            index = self._one_of(key) or self._index_factory(*key)
             prepared = index.check(template)
         itself = index.comparator.compare(prepared, prepared)
         if math.isnan(itself) or itself <= 0.0:
@@ -202,6 +233,7 @@ class Gallery:
                 "capture again",
                 reason="TEMPLATE_UNUSABLE",
             )
+        return index.complete(template)
 
     def galleries(self) -> dict[str, tuple[int, int]]:
         """Name -> (subjects, encounters) of every gallery that holds something."""
@@ -225,7 +257,10 @@ class Gallery:
     def references(self) -> dict[IndexKey, int]:
         """How many references each modality and algorithm has."""
         with self._lock.read():
-            return {key: len(index) for key, index in self._indexes.items()}
+            counts: Counter[IndexKey] = Counter()
+            for (modality, algorithm, _), index in self._indexes.items():
+                counts[modality, algorithm] += len(index)
+            return dict(counts)
 
     def search(self, probes: Sequence[Probe], galleries: Sequence[str] = ()) -> list[SubjectComparisons]:
         """Searches 1:N.
@@ -244,12 +279,13 @@ class Gallery:
             labels = self._filter(galleries)
             prepared = self._prepare(probes)
             union: set[str] = set()
-            for key, members in _by_index(probes).items():
-                index = self._indexes.get(key)
-                if index is None or labels == 0:
-                    continue
-                count = self._shortlist.count(len(index))
-                for found in index.shortlist([prepared[i] for i in members], count, labels):
+            together = Counter(probe.template.modality for probe in probes)
+            for i, probe in enumerate(probes):
+                parts = self._parts_for(probe)
+                for key in parts if labels else ():
+                    index = self._indexes[key]
+                    count = self._shortlist.count(len(index), together[key[0]], len(parts))
+                    (found,) = index.shortlist([prepared[i]], count, labels)
                     union.update(self._entries[int(r)].subject_id for r in found)
             return self._compare(probes, prepared, sorted(union), labels)
 
@@ -271,46 +307,48 @@ class Gallery:
                     f"the {key[0]} template is of algorithm {key[1]!r}, the gallery holds some of "
                     f"{', '.join(others)}; templates of different algorithms are never compared"
                 )
-            index = self._indexes.get(key)
+            index = self._one_of(key)
             prepared.append(None if index is None else index.comparator.prepare(probe.template))
         return prepared
 
+    def _one_of(self, key: IndexKey) -> ReferenceIndex | None:
+        """Any index of the modality and algorithm: all of them prepare alike."""
+        return next((index for (m, a, _), index in self._indexes.items() if (m, a) == key), None)
+
+    def _parts_for(self, probe: Probe) -> list[_PartKey]:
+        """The indexes whose references the probe may match."""
+        key = _key(probe.template)
+        return [part for part in self._indexes if part[:2] == key and probe.position.may_match(part[2])]
+
     def _other_algorithms(self, key: IndexKey) -> list[str]:
         """Of the references of the same modality."""
-        return sorted(a for (m, a), i in self._indexes.items() if m is key[0] and a != key[1] and len(i))
+        return sorted({a for (m, a, _), i in self._indexes.items() if m is key[0] and a != key[1] and len(i)})
 
     def _compare(
         self, probes: Sequence[Probe], prepared: Sequence[Any], subjects: Sequence[str], labels: int
     ) -> list[SubjectComparisons]:
         """Exact comparison of every probe with every comparable reference of the subjects."""
-        candidates: dict[IndexKey, list[_Entry]] = {}
+        candidates: dict[_PartKey, list[_Entry]] = {}
         for subject in subjects:
             for reference_id in self._subjects[subject]:
                 entry = self._entries[reference_id]
                 if entry.labels & labels:
-                    candidates.setdefault(entry.index, []).append(entry)
+                    candidates.setdefault(entry.part, []).append(entry)
         pairs: dict[str, list[tuple[float, int, _Entry]]] = {subject: [] for subject in subjects}
         for i, probe in enumerate(probes):
-            key = _key(probe.template)
-            entries = [e for e in candidates.get(key, []) if probe.position.may_match(e.position)]
-            if not entries:
-                continue
-            ids: NDArray[np.int64] = np.fromiter((e.reference_id for e in entries), np.int64, len(entries))
-            for raw, entry in zip(self._indexes[key].compare(prepared[i], ids).tolist(), entries, strict=True):
-                if not math.isnan(raw):
-                    pairs[entry.subject_id].append((raw, i, entry))
+            for key in self._parts_for(probe):
+                entries = candidates.get(key, [])
+                if not entries:
+                    continue
+                ids: NDArray[np.int64] = np.fromiter((e.reference_id for e in entries), np.int64, len(entries))
+                for raw, entry in zip(self._indexes[key].compare(prepared[i], ids).tolist(), entries, strict=True):
+                    if not math.isnan(raw):
+                        pairs[entry.subject_id].append((raw, i, entry))
         return [SubjectComparisons(s, _assign(probes, found)) for s, found in pairs.items()]
 
 
 def _key(template: Template) -> IndexKey:
     return (template.modality, template.algorithm)
-
-
-def _by_index(probes: Sequence[Probe]) -> dict[IndexKey, list[int]]:
-    groups: dict[IndexKey, list[int]] = {}
-    for i, probe in enumerate(probes):
-        groups.setdefault(_key(probe.template), []).append(i)
-    return groups
 
 
 def _assign(probes: Sequence[Probe], pairs: Sequence[tuple[float, int, _Entry]]) -> tuple[Comparison, ...]:

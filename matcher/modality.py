@@ -64,6 +64,16 @@ class ReferenceIndex(Protocol):
         """
         ...
 
+    def complete(self, template: Template) -> Template:
+        """The template as it is to be stored: with what this index would otherwise compute each time it is loaded.
+
+        What the template claims to have of that is computed anew: it decides who is found.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: ``apply`` could not take it.
+        """
+        ...
+
     def apply(
         self,
         removals: Sequence[int],

@@ -3,6 +3,9 @@
 FAISS accepts a duplicate id silently and pays a memmove for every removal, so the indexes keep plain rows ("slots"),
 and this table gives them ids, deletion (a cleared bit) and label filters. A slot is never reused; ``compact`` tells an
 index when to rebuild itself without its dead rows.
+
+It takes 16 bytes a row. Reference ids come in ascending order from the record store, so a row is found by bisection;
+where they did not, 8 bytes a row more hold the order.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ class SlotTable:
         self._size = 0
         self._ids = np.zeros(256, np.int64)
         self._labels = np.zeros(256, np.uint64)
-        self._slot_of: dict[int, int] = {}
+        self._alive = 0
+        self._ascending = True
+        self._order: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """How many references are alive."""
-        return len(self._slot_of)
+        return self._alive
 
     @property
     def size(self) -> int:
@@ -38,6 +43,11 @@ class SlotTable:
     def ids(self) -> NDArray[np.int64]:
         """int64[size], the reference id of every row (also of dead ones)."""
         return self._ids[: self._size]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows used."""
+        return self._size * (16 if self._ascending else 24)
 
     def append(self, ids: Sequence[int], labels: Sequence[int]) -> None:
         """Gives the next rows to these ids. An id that is alive already keeps only its new row.
@@ -55,24 +65,45 @@ class SlotTable:
             capacity = max(need, 2 * len(self._ids))
             self._ids = np.concatenate([self._ids, np.zeros(capacity - len(self._ids), np.int64)])
             self._labels = np.concatenate([self._labels, np.zeros(capacity - len(self._labels), np.uint64)])
-        for reference, label in zip(ids, labels, strict=True):
-            self.remove([reference])
-            self._ids[self._size] = reference
-            self._labels[self._size] = label
-            self._slot_of[reference] = self._size
-            self._size += 1
+        added, marks = np.array(ids, np.int64), np.array(labels, np.uint64)
+        self._ascending &= not len(added) or not self._size or bool(added[0] > self._ids[self._size - 1])
+        self._ascending &= bool(np.all(added[1:] > added[:-1]))
+        if not self._ascending:
+            self.remove(ids)
+            _, last = np.unique(added[::-1], return_index=True)
+            repeated = np.ones(len(added), np.bool_)
+            repeated[len(added) - 1 - last] = False
+            marks[repeated] = 0
+        self._ids[self._size : need] = added
+        self._labels[self._size : need] = marks
+        self._size = need
+        self._alive += int(np.count_nonzero(marks))
+        self._order = None
 
     def remove(self, ids: Sequence[int]) -> None:
         """Marks the rows of these ids dead; ids that are not there are ignored."""
-        for reference in ids:
-            slot = self._slot_of.pop(reference, None)
-            if slot is not None:
-                self._labels[slot] = 0
+        if not len(ids):
+            return
+        slots = np.unique(self.slots(np.array(ids, np.int64)))
+        slots = slots[slots >= 0]
+        self._labels[slots] = 0
+        self._alive -= len(slots)
 
     def slots(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n], the row of each id, -1 where the id is not alive."""
-        find = self._slot_of.get
-        return np.fromiter((find(int(i), -1) for i in ids), np.int64, len(ids))
+        if self._size == 0:
+            return np.full(len(ids), -1, np.int64)
+        held = self.ids
+        if self._ascending:
+            at = np.searchsorted(held, ids, side="right") - 1
+        else:
+            if self._order is None:
+                self._order = np.argsort(held, kind="stable")
+            # The last of equal ids: only that one can be alive.
+            rank = np.searchsorted(held, ids, side="right", sorter=self._order) - 1
+            at = np.where(rank >= 0, self._order[rank], -1)
+        alive = (at >= 0) & (held[at] == ids) & (self._labels[at] != 0)
+        return np.where(alive, at, -1).astype(np.int64)
 
     def selected(self, labels: int) -> NDArray[np.bool_]:
         """bool[size], True for live rows that share a bit with ``labels``."""
@@ -93,5 +124,6 @@ class SlotTable:
         self._ids = np.concatenate([self._ids[keep], np.zeros(256, np.int64)])
         self._labels = np.concatenate([self._labels[keep], np.zeros(256, np.uint64)])
         self._size = len(keep)
-        self._slot_of = {int(i): s for s, i in enumerate(self._ids[: self._size])}
+        self._ascending = bool(np.all(self.ids[1:] > self.ids[:-1]))
+        self._order = None
         return keep

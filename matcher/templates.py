@@ -81,23 +81,31 @@ class Template:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FingerTemplate(Template):
-    """Minutiae of one friction ridge impression at 500 ppi.
+    """Minutiae of one friction ridge impression at 500 ppi, and the vector that a search finds it by.
 
     Attributes:
-        width, height: size of the image in pixels at 500 ppi (19.69 px/mm), 1-65535.
-        x, y: int16[n], pixels from the top left corner, y downwards.
+        width, height: size of the image in pixels at 500 ppi (19.69 px/mm), 1-8192.
+        x, y: int16[n], pixels from the top left corner, y downwards, 0-8191.
         angle: uint16[n], ridge direction of the minutia, counter-clockwise from the x axis as seen on the screen
-            (y upwards), in 1/65536 turn.
+            (y upwards), in 1/65536 turn; even.
         quality: uint8[n], 0 (worst) to 100.
+        vector: int8[d], -127..127, the shortlist vector of these minutiae (``finger.vector``); d is 0 where nobody has
+            computed it yet, and a multiple of 32 up to 1024 otherwise.
+        vector_model: number of the model that made the vector, 1-65535; 0 where there is none.
 
-    Payload: ``<HHH`` width, height, n, then the four arrays one after the other.
-    Minutiae are kept in the order given; n is 0-255.
+    Payload: ``<HHBHH`` width, height, n, vector_model, d; then 6 bytes a minutia, a little-endian number of x (13
+    bits), y (13), angle / 2 (15) and quality (7) from the lowest bit on; then the vector. Minutiae are kept in the
+    order given; n is 0-255.
     """
 
     modality = Modality.FINGER
     code = 1
     MAX_MINUTIAE: ClassVar[int] = 255
-    _SIZE: ClassVar[struct.Struct] = struct.Struct("<HHH")
+    MAX_SIDE: ClassVar[int] = 8192
+    MAX_VECTOR: ClassVar[int] = 1024
+    BYTES: ClassVar[int] = 6
+    """A minutia's."""
+    _SIZE: ClassVar[struct.Struct] = struct.Struct("<HHBHH")
 
     width: int
     height: int
@@ -105,6 +113,8 @@ class FingerTemplate(Template):
     y: NDArray[np.int16]
     angle: NDArray[np.uint16]
     quality: NDArray[np.uint8]
+    vector: NDArray[np.int8] = dataclasses.field(default_factory=lambda: np.zeros(0, np.int8))
+    vector_model: int = 0
 
     def __post_init__(self) -> None:
         self._check_common()
@@ -115,12 +125,31 @@ class FingerTemplate(Template):
                 raise TemplateInvalid(f"minutiae arrays must be 1-d of one length; got {array.dtype}{array.shape}")
         if n > self.MAX_MINUTIAE:
             raise TemplateInvalid(f"{n} minutiae are more than the {self.MAX_MINUTIAE} that a template may hold")
-        if not (1 <= self.width <= 0xFFFF and 1 <= self.height <= 0xFFFF):
-            raise TemplateInvalid(f"image size {self.width} x {self.height} is not within 1-65535")
-        if n and int(self.quality.max()) > 100:
-            raise TemplateInvalid("minutia quality is not within 0-100")
+        if not (1 <= self.width <= self.MAX_SIDE and 1 <= self.height <= self.MAX_SIDE):
+            raise TemplateInvalid(f"image size {self.width} x {self.height} is not within 1-{self.MAX_SIDE}")
+        if n:
+            lowest, highest = min(self.x.min(), self.y.min()), max(self.x.max(), self.y.max())
+            if lowest < 0 or highest >= self.MAX_SIDE:
+                raise TemplateInvalid(f"a minutia's place is not within 0-{self.MAX_SIDE - 1}")
+            if int(self.quality.max()) > 100:
+                raise TemplateInvalid("minutia quality is not within 0-100")
+            if np.any(self.angle & 1):
+                raise TemplateInvalid("a minutia's angle is odd; angles are kept to 1/32768 turn")
+        self._check_vector()
         for array, _ in arrays:
             array.setflags(write=False)
+        self.vector.setflags(write=False)
+
+    def _check_vector(self) -> None:
+        v = self.vector
+        if v.dtype != np.int8 or v.ndim != 1 or len(v) > self.MAX_VECTOR or len(v) % 32:
+            raise TemplateInvalid(
+                f"a shortlist vector is int8[d], d a multiple of 32 up to {self.MAX_VECTOR}; got {v.dtype}{v.shape}"
+            )
+        if not 0 <= self.vector_model <= 0xFFFF or (self.vector_model == 0) != (len(v) == 0):
+            raise TemplateInvalid("a shortlist vector names the number of its model, 1-65535; no vector has number 0")
+        if len(v) and int(v.min()) < -127:
+            raise TemplateInvalid("a shortlist vector's numbers are not within -127..127")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -133,29 +162,38 @@ class FingerTemplate(Template):
     @staticmethod
     def encode_angle(radians: NDArray[np.floating]) -> NDArray[np.uint16]:
         """Radians (any range) to the uint16 of ``angle``."""
-        turns = np.round(np.asarray(radians, np.float64) * (65536.0 / (2.0 * np.pi)))
-        return np.mod(turns, 65536.0).astype(np.uint16)
+        turns = np.round(np.asarray(radians, np.float64) * (32768.0 / (2.0 * np.pi)))
+        return np.mod(2.0 * turns, 65536.0).astype(np.uint16)
 
     def payload(self) -> bytes:
         """See the class."""
-        head = self._SIZE.pack(self.width, self.height, len(self))
-        fields = (self.x.astype("<i2"), self.y.astype("<i2"), self.angle.astype("<u2"), self.quality)
-        return head + b"".join(f.tobytes() for f in fields)
+        head = self._SIZE.pack(self.width, self.height, len(self), self.vector_model, len(self.vector))
+        packed = self.x.astype(np.uint64) | (self.y.astype(np.uint64) << np.uint64(13))
+        packed |= (self.angle.astype(np.uint64) >> np.uint64(1)) << np.uint64(26)
+        packed |= self.quality.astype(np.uint64) << np.uint64(41)
+        minutiae = packed.astype("<u8").view(np.uint8).reshape(-1, 8)[:, : self.BYTES]
+        return head + minutiae.tobytes() + self.vector.tobytes()
 
     @classmethod
     def from_payload(cls, algorithm: str, version: int, payload: bytes) -> Self:
         """See the class."""
         if len(payload) < cls._SIZE.size:
             raise TemplateInvalid("finger template payload is too short")
-        width, height, n = cls._SIZE.unpack_from(payload)
-        if len(payload) != cls._SIZE.size + 7 * n:
-            raise TemplateInvalid(f"finger template announces {n} minutiae but holds {len(payload)} bytes")
-        at = cls._SIZE.size
-        x = np.frombuffer(payload, "<i2", n, at).astype(np.int16)
-        y = np.frombuffer(payload, "<i2", n, at + 2 * n).astype(np.int16)
-        angle = np.frombuffer(payload, "<u2", n, at + 4 * n).astype(np.uint16)
-        quality = np.frombuffer(payload, "u1", n, at + 6 * n).copy()
-        return cls(algorithm, version, width, height, x, y, angle, quality)
+        width, height, n, vector_model, d = cls._SIZE.unpack_from(payload)
+        start, end = cls._SIZE.size, cls._SIZE.size + cls.BYTES * n
+        if len(payload) != end + d:
+            raise TemplateInvalid(
+                f"finger template announces {n} minutiae and a vector of {d} but holds {len(payload)} bytes"
+            )
+        words = np.zeros((n, 8), np.uint8)
+        words[:, : cls.BYTES] = np.frombuffer(payload, np.uint8, cls.BYTES * n, start).reshape(n, cls.BYTES)
+        packed = words.view("<u8").ravel().astype(np.uint64)
+        x = (packed & np.uint64(0x1FFF)).astype(np.int16)
+        y = ((packed >> np.uint64(13)) & np.uint64(0x1FFF)).astype(np.int16)
+        angle = (((packed >> np.uint64(26)) & np.uint64(0x7FFF)) << np.uint64(1)).astype(np.uint16)
+        quality = ((packed >> np.uint64(41)) & np.uint64(0x7F)).astype(np.uint8)
+        vector = np.frombuffer(payload, np.int8, d, end).copy()
+        return cls(algorithm, version, width, height, x, y, angle, quality, vector, vector_model)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ class Sizes:
     Attributes:
         name: ``full``, ``small`` or ``tiny``.
         fingers, faces, irises: references of the 1:N searches of one modality.
+        vectors: references of the scan of finger vectors alone.
         people: subjects of the multimodal searches, each with a finger, a face and an iris.
         prints: fingers, of two impressions each, that are extracted for 1:1 comparison.
         images: samples a round of extraction takes.
@@ -24,6 +25,7 @@ class Sizes:
     fingers: int
     faces: int
     irises: int
+    vectors: int
     people: int
     prints: int
     images: int
@@ -35,8 +37,8 @@ class Sizes:
 SIZES = {
     sizes.name: sizes
     for sizes in (
-        Sizes("full", 20_000, 1_000_000, 500_000, 20_000, 12, 6, 64, 15, 7),
-        Sizes("small", 5_000, 50_000, 20_000, 2_000, 6, 3, 64, 21, 5),
-        Sizes("tiny", 1_500, 3_000, 2_000, 300, 3, 1, 8, 5, 3),
+        Sizes("full", 20_000, 1_000_000, 500_000, 500_000, 20_000, 12, 6, 64, 15, 7),
+        Sizes("small", 5_000, 50_000, 20_000, 100_000, 2_000, 6, 3, 64, 21, 5),
+        Sizes("tiny", 1_500, 3_000, 2_000, 3_000, 300, 3, 1, 8, 5, 3),
     )
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 
+import faiss
 import nbis
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from enrollment.synthesis.finger_templates import bulk_finger_templates, vary
 from matcher.comparators import index_for
 from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
+from matcher.finger.index import FingerIndex
+from matcher.finger.parameters import FINGER_ALGORITHM
 from matcher.gallery import ShortlistParameters
 from matcher.modality import ReferenceIndex
 from matcher.positions import Position
@@ -303,6 +306,60 @@ def test_search(benchmark: Benchmark, minutiae: Minutiae, gallery: FingerGallery
         ],
         operation=f"reference of a search of {gallery.count:,} fingers, one probe",
         operations=gallery.count,
+        rounds=sizes.rounds,
+    )
+
+
+@pytest.fixture(scope="module")
+def vectors(sizes: Sizes) -> FingerIndex:
+    """Fingers of three minutiae each, so that they are made quickly, with random vectors."""
+    index = FingerIndex()
+    few = np.zeros(3, np.int16), np.zeros(3, np.int16), np.zeros(3, np.uint16), np.full(3, 50, np.uint8)
+    bare = FingerTemplate(FINGER_ALGORITHM, 1, 300, 400, *few)
+    p = index.model.parameters
+    rng = np.random.default_rng(SEED)
+    for start in range(0, sizes.vectors, 10_000):
+        drawn = rng.normal(0.0, p.scale / np.sqrt(p.numbers), (min(10_000, sizes.vectors - start), p.numbers))
+        whole = np.clip(np.rint(drawn), -127, 127).astype(np.int8)
+        made = [dataclasses.replace(bare, vector=v, vector_model=index.model.number) for v in whole]
+        index.apply([], [(start + i, 1, t) for i, t in enumerate(made)])
+    return index
+
+
+def test_vectors(benchmark: Benchmark, vectors: FingerIndex, sizes: Sizes) -> None:
+    """The first step of a shortlist, as ``FingerIndex`` takes it."""
+    benchmark.group = "finger 1:N"
+    probe = vectors.comparator.prepare(bulk_finger_templates(1, SEED)[0])
+    count, everybody = ShortlistParameters().count(sizes.vectors), np.ones(sizes.vectors, np.bool_)
+    rows = vectors.vectors().astype(np.float32)
+    (searched,) = vectors.model.encode([probe]).astype(np.float32)
+    flat = faiss.IndexFlatIP(rows.shape[1])
+    flat.add(rows)
+
+    def ours() -> NDArray[np.int64]:
+        return vectors.nearest([probe], count, everybody)[0]
+
+    def theirs() -> NDArray[np.int64]:
+        return np.asarray(flat.search(searched[None], count)[1][0])
+
+    def plain() -> NDArray[np.int64]:
+        scores = rows @ searched
+        best = np.argpartition(scores, len(scores) - count)[-count:]
+        return np.asarray(best[np.argsort(-scores[best], kind="stable")])
+
+    # The products are whole numbers below 2^24, which float32 holds; ties may fall either way.
+    exact = rows @ searched
+    for found in (ours(), theirs()):
+        assert exact[found].tolist() == exact[plain()].tolist()
+    measure(
+        benchmark,
+        ours,
+        [
+            Peer("faiss-flat", theirs, sizes.vectors, "the same order: IndexFlatIP over the same vectors in float32"),
+            Peer("numpy", plain, sizes.vectors, "the same order: matrix product in float32 and argpartition"),
+        ],
+        operation=f"reference of {sizes.vectors:,}, the {count:,} nearest by their vectors; the probe's is made, too",
+        operations=sizes.vectors,
         rounds=sizes.rounds,
     )
 

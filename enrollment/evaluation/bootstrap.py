@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,8 @@ class ScoreSet:
     """Scores and whose they are.
 
     Attributes:
-        genuine: float64[g], -inf for comparisons that failed; genuine_subjects: int64[g], numbers from 0.
+        genuine: float64[g], -inf for comparisons that failed; genuine_subjects: int64[g], numbers from 0; or
+            int64[g, 2], where a comparison rests on two of those who are drawn.
         impostor: float64[n]; impostor_subjects: int64[n, 2], the two subjects (twice the same where only one counts).
         subjects: how many subjects there are.
     """
@@ -90,10 +92,9 @@ def resample(scores: ScoreSet, targets: Sequence[float], parameters: BootstrapPa
     genuine_bins = np.searchsorted(knots, scores.genuine, side="right")
     order = np.argsort(scores.impostor)
     impostor_bins = np.searchsorted(knots, scores.impostor[order], side="right").astype(np.int32)
-    first = scores.impostor_subjects[order, 0].astype(np.int32)
-    second = scores.impostor_subjects[order, 1].astype(np.int32)
-    single = first == second
-    paired = None if not single.any() else single
+    impostors = _Drawn.of(scores.impostor_subjects[order])
+    mates = scores.genuine_subjects
+    genuines = _Drawn.of(mates if mates.ndim == 2 else np.stack([mates, mates], axis=1))
     asked = np.asarray(targets, np.float64)
     eer = np.full(parameters.resamples, np.nan)
     fnmr = np.full((parameters.resamples, len(asked)), np.nan)
@@ -101,13 +102,8 @@ def resample(scores: ScoreSet, targets: Sequence[float], parameters: BootstrapPa
         return Replicates(eer, fnmr)
     for k, counts in enumerate(subject_weights(scores.subjects, parameters)):
         weight = counts.astype(np.float64)
-        products = weight[first]
-        if paired is None:
-            products *= weight[second]
-        else:
-            products[~paired] *= weight[second[~paired]]
-        missed = np.bincount(genuine_bins, weight[scores.genuine_subjects], minlength=len(knots) + 1).cumsum()
-        passed = np.bincount(impostor_bins, products, minlength=len(knots) + 1)[::-1].cumsum()[::-1]
+        missed = np.bincount(genuine_bins, genuines.weights(weight), minlength=len(knots) + 1).cumsum()
+        passed = np.bincount(impostor_bins, impostors.weights(weight), minlength=len(knots) + 1)[::-1].cumsum()[::-1]
         if missed[-1] <= 0 or passed[0] <= 0:
             continue
         # Threshold knots[j]: bins up to j miss, bins from j + 1 pass; one threshold more above all genuine scores.
@@ -117,6 +113,25 @@ def resample(scores: ScoreSet, targets: Sequence[float], parameters: BootstrapPa
         at = np.searchsorted(-match_rate, -(asked + 1e-12), side="left")
         fnmr[k] = miss_rate[np.minimum(at, len(miss_rate) - 1)]
     return Replicates(eer, fnmr)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Comparisons and the subjects that they count by: ``first`` alone where ``alone`` is true, else both."""
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    alone: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, pairs: NDArray[np.int64]) -> Self:
+        """Of int64[n, 2]."""
+        first, second = pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32)
+        return cls(first, second, first == second)
+
+    def weights(self, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How often each comparison counts, float64[n], where subject k was drawn ``drawn[k]`` times."""
+        return np.asarray(drawn[self.first] * np.where(self.alone, 1.0, drawn[self.second]), np.float64)
 
 
 def _crossing(match_rate: NDArray[np.float64], miss_rate: NDArray[np.float64]) -> float:
@@ -148,13 +163,11 @@ def pair_replicates(
 ) -> NDArray[np.float64]:
     """Shares of hits among comparisons of every resample: float64[resamples, k] of hits bool[n, k] of the subjects
     pairs[n, 2]; NaN where a resample has no comparison."""
-    first, second = pairs[:, 0], pairs[:, 1]
-    single = first == second
+    compared = _Drawn.of(pairs)
     found = [np.flatnonzero(column) for column in hits.T]
     result = np.full((parameters.resamples, hits.shape[1]), np.nan)
     for k, counts in enumerate(subject_weights(total, parameters)):
-        weight = counts.astype(np.float64)
-        products = weight[first] * np.where(single, 1.0, weight[second])
+        products = compared.weights(counts.astype(np.float64))
         if (everything := products.sum()) > 0:
             result[k] = [products[members].sum() / everything for members in found]
     return result

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import enrollment.extract
 import enrollment.images
+import matcher.templates
 from enrollment.evaluation.progress import ProgressCallback, no_progress
 from enrollment.evaluation.protocol import EvaluationSample
 from enrollment.evaluation.side_by_side import in_processes
@@ -84,7 +85,8 @@ def code_version(modality: Modality) -> str:
     for path in sorted(Path(enrollment.extract.__file__ or "").parent.glob("*.py")):
         if path.stem.split("_")[0] not in others:
             digest.update(path.name.encode() + path.read_bytes())
-    digest.update(Path(enrollment.images.__file__).read_bytes())
+    for module in (enrollment.images, matcher.templates):
+        digest.update(Path(module.__file__ or "").read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -76,6 +76,11 @@ class FaceIndex:
         self._check_dimension(vector, self.dimension or len(vector))
         return vector
 
+    def complete(self, template: Template) -> Template:
+        """The template itself: nothing is kept beside it. See ``ReferenceIndex``."""
+        self.check(template)
+        return template
+
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """Removes, then adds; see ``ReferenceIndex``. On an error nothing has changed.
 

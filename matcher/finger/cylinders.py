@@ -55,8 +55,7 @@ class PreparedFinger:
 def prepare_finger(template: FingerTemplate, parameters: CylinderParameters | None = None) -> PreparedFinger:
     """Builds the cylinders of the template's best minutiae (about 1 ms); works for any number of them, also none."""
     p = parameters or CylinderParameters()
-    # A stable order of ties: the template's own.
-    best = np.sort(np.argsort(-template.quality.astype(np.int16), kind="stable")[: p.max_minutiae])
+    best = used_minutiae(template, p)
     x = template.x[best].astype(np.float32)
     y = template.y[best].astype(np.float32)
     angle = (-template.angle[best].astype(np.int32)).astype(np.uint16).view(np.int16)
@@ -69,15 +68,28 @@ def prepare_finger(template: FingerTemplate, parameters: CylinderParameters | No
     return PreparedFinger(template.algorithm, bits, x, y, angle, int.from_bytes(digest, "little"))
 
 
+def used_minutiae(template: FingerTemplate, p: CylinderParameters) -> NDArray[np.int64]:
+    """Numbers of the template's minutiae that are compared, ascending: those of the highest quality."""
+    # A stable order of ties: the template's own.
+    return np.sort(np.argsort(-template.quality.astype(np.int16), kind="stable")[: p.max_minutiae])
+
+
 def build_cylinders(
     x: NDArray[np.float64], y: NDArray[np.float64], theta: NDArray[np.float64], p: CylinderParameters
 ) -> NDArray[np.uint64]:
     """uint64[n, words]: the cylinders of n minutiae (pixels, y down; directions in radians, in the same frame)."""
-    return _build(x, y, theta, p.radius, p.cells, p.layers, p.sigma_s, p.sigma_d, p.threshold)
+    return _bits(cell_contributions(x, y, theta, p), p.threshold)
+
+
+def cell_contributions(
+    x: NDArray[np.float64], y: NDArray[np.float64], theta: NDArray[np.float64], p: CylinderParameters
+) -> NDArray[np.float64]:
+    """float64[n, bits]: what neighbouring minutiae contribute to each cell ([MCC] equation 4), 0 outside the base."""
+    return _contributions(x, y, theta, p.radius, p.cells, p.layers, p.sigma_s, p.sigma_d)
 
 
 @kernel
-def _build(
+def _contributions(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     theta: NDArray[np.float64],
@@ -86,16 +98,13 @@ def _build(
     layers: int,
     sigma_s: float,
     sigma_d: float,
-    threshold: float,
-) -> NDArray[np.uint64]:
+) -> NDArray[np.float64]:
     n = x.shape[0]
-    words = cells * cells * layers // 64
-    bits = np.zeros((n, words), np.uint64)
+    result = np.zeros((n, cells * cells * layers))
     side = 2.0 * radius / cells
     layer = 2.0 * math.pi / layers
     reach = 3.0 * sigma_s
     peak = 1.0 / (sigma_s * math.sqrt(2.0 * math.pi))
-    contribution = np.zeros(layers)
     directional = np.zeros((n, layers))
     near = np.zeros(n, np.int64)
     scale = 1.0 / (sigma_d * math.sqrt(2.0))
@@ -120,16 +129,22 @@ def _build(
                 if u * u + v * v > radius * radius:
                     continue
                 cx, cy = x[m] + cos * u - sin * v, y[m] + sin * u + cos * v
-                contribution[:] = 0.0
                 for c in range(count):
                     dx, dy = x[near[c]] - cx, y[near[c]] - cy
                     d2 = dx * dx + dy * dy
                     if d2 <= reach * reach:
                         spatial = peak * math.exp(-d2 / (2.0 * sigma_s * sigma_s))
                         for k in range(layers):
-                            contribution[k] += spatial * directional[c, k]
-                for k in range(layers):
-                    if contribution[k] > threshold:
-                        at = (k * cells + i) * cells + j
-                        bits[m, at // 64] |= np.uint64(1) << np.uint64(at % 64)
+                            result[m, (k * cells + i) * cells + j] += spatial * directional[c, k]
+    return result
+
+
+@kernel
+def _bits(contributions: NDArray[np.float64], threshold: float) -> NDArray[np.uint64]:
+    n, cells = contributions.shape
+    bits = np.zeros((n, cells // 64), np.uint64)
+    for m in range(n):
+        for at in range(cells):
+            if contributions[m, at] > threshold:
+                bits[m, at // 64] |= np.uint64(1) << np.uint64(at % 64)
     return bits

@@ -1,99 +1,95 @@
-"""1:N over fingers: a shortlist by voting of nearest cylinders, and exact scores by the comparator's batch kernel.
+"""1:N over fingers: vectors find those worth looking at, cylinders put them in order, the comparator gives exact
+scores.
 
-Shortlist: for each minutia of the probe, FAISS finds the nearest cylinders of the whole gallery in Hamming distance;
-each votes for its finger with its similarity (above a floor), once per probe minutia. (R. Cappelli, M. Ferrara,
-D. Maltoni, "Fingerprint indexing based on Minutia Cylinder-Code", IEEE TPAMI 33 (2011), votes likewise, there with
-hashing; a flat scan is faster than hashing here, because the bits are correlated and the buckets huge.)
+Steps of a shortlist:
 
-The cylinders stand once in memory, inside the FAISS index; the exact kernel reads them there.
+1. FAISS finds the references whose vectors (``vector``) have the largest inner products with the probe's, among those
+   that are alive and in the galleries asked for; int8, exhaustive.
+2. These, at most ``most_scanned``, are compared by the fast stage of the comparison (``pairing``), and the best are the
+   shortlist. Where that is all that there are, the second step would sort in vain and is left out.
+
+A reference takes 480 bytes of RAM for its vector and 16 for its id and labels; its minutiae and cylinders lie in mapped
+files (``matcher.mapped``), about 2 kB, and are read when the reference is looked at.
+
+FAISS: Douze et al., "The Faiss library", arXiv:2401.08281; never changed during a search (that segfaults): the gallery
+lets writers in alone. R. Cappelli, M. Ferrara, D. Maltoni, "Fingerprint indexing based on Minutia Cylinder-Code", IEEE
+TPAMI 33 (2011), index the bit cylinders themselves.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.compiled import kernel
+from matcher.errors import TemplateInvalid
 from matcher.finger.comparison import FingerComparator, FingerRows
 from matcher.finger.cylinders import PreparedFinger
+from matcher.finger.vector import VectorModel
+from matcher.mapped import MappedArray
 from matcher.modality import ALL_LABELS
 from matcher.slots import SlotTable
-from matcher.templates import Template
+from matcher.templates import FingerTemplate, Template
 
-_T = TypeVar("_T", bound=np.generic)
+_faiss: Any = faiss
+"""FAISS without its type stubs, which do not know what its Python wrappers accept (arrays and keyword arguments)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ShortlistParameters:
-    """How many nearest cylinders vote.
+    """How many references the second step looks at.
 
     Attributes:
-        neighbours: at least so many for each probe minutia (200 found 95 % of the mates in the first 1 % of 10,000
-            fingers in a prototype).
-        neighbours_per_candidate: and at least so many for each candidate asked for.
-        most_neighbours: and never more.
-        least_similarity: a cylinder votes with what its similarity exceeds this, about that of unrelated neighbours. It
-            makes the list insensitive to the number of neighbours: with 1,000 of them 96.5 % of the mates came first
-            among 5,086 fingers, with whole similarities 91.5 %.
+        scanned_per_candidate: so many for each candidate asked for,
+        most_scanned: and never more: with 9 us each, a search of one finger stays below 0.2 s a thread.
     """
 
-    neighbours: int = 200
-    neighbours_per_candidate: float = 2.0
-    most_neighbours: int = 4096
-    least_similarity: float = 0.3
+    scanned_per_candidate: int = 20
+    most_scanned: int = 20_000
 
-    def count(self, candidates: int, rows: int) -> int:
-        """Nearest cylinders to ask for, within the ``rows`` that there are."""
-        wanted = max(self.neighbours, round(self.neighbours_per_candidate * candidates))
-        return max(1, min(wanted, self.most_neighbours, rows))
-
-
-class _Column(Generic[_T]):
-    """A one-dimensional array that grows at its end."""
-
-    def __init__(self, dtype: type[_T]) -> None:
-        self._array: NDArray[_T] = np.zeros(256, dtype)
-        self._size = 0
-
-    @property
-    def values(self) -> NDArray[_T]:
-        return self._array[: self._size]
-
-    def extend(self, values: NDArray[_T]) -> None:
-        end = self._size + len(values)
-        if end > len(self._array):
-            grown = np.zeros(max(end, 2 * len(self._array)), self._array.dtype)
-            grown[: self._size] = self.values
-            self._array = grown
-        self._array[self._size : end] = values
-        self._size = end
+    def scanned(self, candidates: int) -> int:
+        """References to look at for a shortlist of so many candidates."""
+        return max(candidates, min(self.scanned_per_candidate * candidates, self.most_scanned))
 
 
 class FingerIndex:
-    """A ``ReferenceIndex`` of fingers of one algorithm. The owner lets readers in together and writers alone."""
+    """A ``ReferenceIndex`` of fingers of one algorithm. The owner lets readers in together and writers alone.
+
+    Args:
+        comparator, parameters, model: other ones than the package's, for experiments.
+        folder: where the mapped files lie; None for the system's folder of temporary files.
+    """
 
     def __init__(
-        self, comparator: FingerComparator | None = None, parameters: ShortlistParameters | None = None
+        self,
+        comparator: FingerComparator | None = None,
+        parameters: ShortlistParameters | None = None,
+        model: VectorModel | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.comparator = comparator or FingerComparator()
         self.parameters = parameters or ShortlistParameters()
+        self.model = model or VectorModel.load()
+        self._folder = folder
         self._table = SlotTable()
         self._clear()
 
     def _clear(self) -> None:
-        self._cylinders = faiss.IndexBinaryFlat(self.comparator.cylinders.bits)
-        self._x = _Column(np.float32)
-        self._y = _Column(np.float32)
-        self._angle = _Column(np.int16)
-        self._owner = _Column(np.int32)
-        self._start = _Column(np.int64)
-        self._count = _Column(np.int32)
-        self._key = _Column(np.uint64)
+        self._vectors: Any = _faiss.IndexScalarQuantizer(
+            self.model.parameters.numbers, faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
+        )
+        self._bits = MappedArray(np.uint64, (self.comparator.cylinders.words,), self._folder)
+        self._x = MappedArray(np.float32, (), self._folder)
+        self._y = MappedArray(np.float32, (), self._folder)
+        self._angle = MappedArray(np.int16, (), self._folder)
+        self._start = MappedArray(np.int64, (), self._folder)
+        self._count = MappedArray(np.int32, (), self._folder)
+        self._key = MappedArray(np.uint64, (), self._folder)
 
     def __len__(self) -> int:
         """How many references are alive."""
@@ -103,55 +99,90 @@ class FingerIndex:
         """The prepared template, when ``apply`` could take it; raises ModelMismatch or TemplateInvalid."""
         return self.comparator.prepare(template)
 
+    def complete(self, template: Template) -> FingerTemplate:
+        """The template with its vector by this index's model, whatever vector it came with; see ``ReferenceIndex``.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: as ``check``.
+        """
+        finger = self.comparator.prepare(template)
+        if not isinstance(template, FingerTemplate):
+            raise TemplateInvalid(f"a {template.modality} template is no finger's")
+        (vector,) = self.model.encode([finger])
+        return dataclasses.replace(template, vector=vector, vector_model=self.model.number)
+
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
-        """See ``ReferenceIndex.apply``.
+        """See ``ReferenceIndex.apply``. A template that comes with a vector of this index's model is taken by its word.
 
         Raises:
             ModelMismatch: a template is of another modality or algorithm; nothing is changed then.
+            StorageFailure: there is no room for the mapped files.
         """
         prepared = [self.comparator.prepare(template) for _, _, template in additions]
+        vectors = self._vectors_of([template for _, _, template in additions], prepared)
         self._table.remove(removals)
         if additions:
-            self._append(prepared)
+            self._append(prepared, vectors)
             self._table.append([reference for reference, _, _ in additions], [labels for _, labels, _ in additions])
         if self._table.wants_compaction():
             self._compact()
 
-    def _append(self, fingers: Sequence[PreparedFinger]) -> None:
-        bits = np.concatenate([finger.bits for finger in fingers])
+    def _vectors_of(self, templates: Sequence[Template], prepared: Sequence[PreparedFinger]) -> NDArray[np.int8]:
+        result = np.zeros((len(prepared), self.model.parameters.numbers), np.int8)
+        missing = []
+        for i, template in enumerate(templates):
+            if isinstance(template, FingerTemplate) and template.vector_model == self.model.number:
+                result[i] = template.vector
+            else:
+                missing.append(i)
+        if missing:
+            result[missing] = self.model.encode([prepared[i] for i in missing])
+        return result
+
+    def _append(self, fingers: Sequence[PreparedFinger], vectors: NDArray[np.int8]) -> None:
         counts = np.array([len(finger) for finger in fingers], np.int32)
-        first = len(self._start.values)
-        before = len(self._owner.values)
-        self._cylinders.add(bits.view(np.uint8))
+        before = len(self._bits)
+        self._reserve(int(counts.sum()), len(counts))
+        self._bits.extend(np.concatenate([finger.bits for finger in fingers]))
         self._x.extend(np.concatenate([finger.x for finger in fingers]))
         self._y.extend(np.concatenate([finger.y for finger in fingers]))
         self._angle.extend(np.concatenate([finger.angle for finger in fingers]))
-        self._owner.extend(np.repeat(np.arange(first, first + len(fingers), dtype=np.int32), counts))
         self._start.extend(before + np.cumsum(counts, dtype=np.int64) - counts)
         self._count.extend(counts)
         self._key.extend(np.array([finger.key for finger in fingers], np.uint64))
+        self._vectors.add(vectors.astype(np.float32))
+
+    def _reserve(self, minutiae: int, fingers: int) -> None:
+        """All or nothing: a column shorter than the others would shift what comes later."""
+        of_minutiae: tuple[MappedArray[Any], ...] = (self._bits, self._x, self._y, self._angle)
+        of_fingers: tuple[MappedArray[Any], ...] = (self._start, self._count, self._key)
+        for array in of_minutiae:
+            array.reserve(minutiae)
+        for array in of_fingers:
+            array.reserve(fingers)
 
     def _compact(self) -> None:
         old = self._rows()
-        owner = self._owner.values
+        vectors = self._codes()
         kept = self._table.compact()
-        minutiae = np.isin(owner, kept)
         counts = old.count[kept]
+        minutiae = np.repeat(old.start[kept] - np.cumsum(counts, dtype=np.int64) + counts, counts)
+        minutiae += np.arange(len(minutiae), dtype=np.int64)
         # A copy: the view is into the memory of the FAISS index that goes now.
-        bits = old.bits[minutiae]
+        vectors = vectors[kept]
         self._clear()
-        self._cylinders.add(bits.view(np.uint8))
+        self._bits.extend(old.bits[minutiae])
         self._x.extend(old.x[minutiae])
         self._y.extend(old.y[minutiae])
         self._angle.extend(old.angle[minutiae])
-        self._owner.extend(np.repeat(np.arange(len(kept), dtype=np.int32), counts))
         self._start.extend(np.cumsum(counts, dtype=np.int64) - counts)
         self._count.extend(counts)
         self._key.extend(old.key[kept])
+        self._vectors.add((vectors.astype(np.int16) - 128).astype(np.float32))
 
     def _rows(self) -> FingerRows:
         return FingerRows(
-            self._bits(),
+            self._bits.values,
             self._x.values,
             self._y.values,
             self._angle.values,
@@ -160,113 +191,61 @@ class FingerIndex:
             self._key.values,
         )
 
-    def _bits(self) -> NDArray[np.uint64]:
-        """uint64[rows, words]: a view of FAISS's own memory, valid until the next ``apply``."""
-        words = self.comparator.cylinders.words
-        if self._cylinders.ntotal == 0:
-            return np.zeros((0, words), np.uint64)
-        memory = getattr(self._cylinders, "xb")  # noqa: B009 (absent from the typing stubs)
+    def _codes(self) -> NDArray[np.uint8]:
+        """uint8[rows, numbers]: a view of FAISS's own memory, 128 more than the vectors; valid until ``apply``."""
+        memory = self._vectors.codes
+        if memory.size() == 0:
+            return np.zeros((0, self.model.parameters.numbers), np.uint8)
         stored: NDArray[np.uint8] = faiss.rev_swig_ptr(memory.data(), memory.size())
-        return stored.view(np.uint64).reshape(-1, words)
+        return stored.reshape(-1, self.model.parameters.numbers)
 
     def shortlist(
         self, probes: Sequence[PreparedFinger], count: int, labels: int = ALL_LABELS
     ) -> list[NDArray[np.int64]]:
-        """See ``ReferenceIndex.shortlist``. Fingers that got no vote fill the end of the list."""
+        """See ``ReferenceIndex.shortlist``."""
         selected = self._table.selected(labels)
-        slots = np.flatnonzero(selected)
-        if len(slots) == 0 or count <= 0 or not probes:
+        alive = int(np.count_nonzero(selected))
+        if alive == 0 or count <= 0 or not probes:
             return [np.zeros(0, np.int64) for _ in probes]
-        ids = self._table.ids[slots]
-        result = []
-        for votes in self._votes(probes, count, selected):
-            order = np.argsort(-votes[slots], kind="stable")[:count]
-            result.append(ids[order])
-        return result
+        found = self.nearest(probes, min(alive, self.parameters.scanned(count)), selected)
+        if alive > count:
+            found = [self._scan(probe, slots)[:count] for probe, slots in zip(probes, found, strict=True)]
+        return [self._table.ids[slots] for slots in found]
 
-    def _votes(
+    def nearest(
         self, probes: Sequence[PreparedFinger], count: int, selected: NDArray[np.bool_]
-    ) -> list[NDArray[np.float32]]:
-        """For each probe float32[slots]: the votes for each finger; only selected ones get any."""
-        queries = np.concatenate([probe.bits for probe in probes])
-        rows = int(self._count.values[selected].sum())
-        if rows == 0 or len(queries) == 0:
-            return [np.zeros(len(selected), np.float32) for _ in probes]
-        nearest = self.parameters.count(count, rows)
-        if selected.all():
-            distance, row = self._cylinders.search(queries.view(np.uint8), nearest)
-        else:
-            bitmap = np.packbits(selected[self._owner.values], bitorder="little")
-            # Named, so that they outlive the search: FAISS keeps bare pointers.
-            selector = faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
-            filters = faiss.SearchParameters()
-            filters.sel = selector
-            distance, row = self._cylinders.search(queries.view(np.uint8), nearest, params=filters)
-        bits, angle, owner = self._bits(), self._angle.values, self._owner.values
-        result, begin = [], 0
-        for probe in probes:
-            end = begin + len(probe)
-            votes = np.zeros(len(selected), np.float32)
-            self._count_votes(probe, distance[begin:end], row[begin:end], bits, angle, owner, votes)
-            result.append(votes)
-            begin = end
-        return result
+    ) -> list[NDArray[np.int64]]:
+        """The first step: for each probe the slots of the ``count`` references with the nearest vectors, nearest first.
 
-    def _count_votes(
-        self,
-        probe: PreparedFinger,
-        distance: NDArray[np.int32],
-        row: NDArray[np.int64],
-        bits: NDArray[np.uint64],
-        angle: NDArray[np.int16],
-        owner: NDArray[np.int32],
-        votes: NDArray[np.float32],
-    ) -> None:
-        """Adds up the probe's votes; int32 and int64[n, k] are what FAISS found for its minutiae."""
-        own = np.bitwise_count(probe.bits).sum(axis=1, dtype=np.int64)
-        found = np.bitwise_count(bits[np.maximum(row, 0)]).sum(axis=2, dtype=np.int64)
-        _vote(
-            own, found, distance, row, probe.angle, angle, owner, self.comparator.turn, self.comparator.roots,
-            np.float32(self.parameters.least_similarity), votes,
-            np.full(len(votes), -1, np.int32), np.zeros(len(votes), np.float32),
-        )  # fmt: skip
+        Args:
+            selected: bool[slots], those that may be found; at least ``count`` of them.
+        """
+        filters = None
+        if not selected.all():
+            # Named, so that it outlives the search: FAISS keeps a bare pointer.
+            bitmap = np.packbits(selected, bitorder="little")
+            filters = _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(bitmap))
+        _, found = self._vectors.search(self.model.encode(probes).astype(np.float32), count, params=filters)
+        return [row[row >= 0] for row in found]
+
+    def _scan(self, probe: PreparedFinger, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The slots by falling score of the fast stage; equal ones as they were."""
+        scores = self.comparator.relaxed_rows(probe, self._rows(), slots)
+        return slots[np.argsort(-scores, kind="stable")]
 
     def compare(self, probe: PreparedFinger, references: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``ReferenceIndex.compare``."""
         return self.comparator.compare_rows(probe, self._rows(), self._table.slots(references))
 
+    def vectors(self) -> NDArray[np.int8]:
+        """int8[slots, numbers]: a copy of the vectors of all slots, dead ones too."""
+        return (self._codes().astype(np.int16) - 128).astype(np.int8)
 
-@kernel
-def _vote(
-    own: NDArray[np.int64],
-    found: NDArray[np.int64],
-    distance: NDArray[np.int32],
-    row: NDArray[np.int64],
-    probe_angle: NDArray[np.int16],
-    angle: NDArray[np.int16],
-    owner: NDArray[np.int32],
-    turn: int,
-    roots: NDArray[np.float32],
-    least: np.float32,
-    votes: NDArray[np.float32],
-    last: NDArray[np.int32],
-    best: NDArray[np.float32],
-) -> None:
-    """Adds to ``votes`` for each probe minutia the best similarity above ``least`` of the neighbours of each finger."""
-    for i in range(row.shape[0]):
-        for k in range(row.shape[1]):
-            at = row[i, k]
-            if at < 0:
-                break
-            both = roots[own[i]] + roots[found[i, k]]
-            between = (np.int64(probe_angle[i]) - np.int64(angle[at]) + turn) & 0xFFFF
-            if both <= np.float32(0.0) or between > 2 * turn:
-                continue
-            similarity = np.float32(1.0) - roots[distance[i, k]] / both - least
-            finger = owner[at]
-            if last[finger] != i:
-                last[finger] = i
-                best[finger] = np.float32(0.0)
-            if similarity > best[finger]:
-                votes[finger] += similarity - best[finger]
-                best[finger] = similarity
+    def bytes_in_ram(self) -> int:
+        """Of vectors, ids and labels as they are used; what lies in mapped files is not among them."""
+        return int(self._vectors.codes.size()) + self._table.nbytes
+
+    def bytes_mapped(self) -> int:
+        """Of the minutiae and cylinders, as they are used."""
+        rows = self._rows()
+        return sum(int(getattr(rows, f.name).nbytes) for f in dataclasses.fields(rows))

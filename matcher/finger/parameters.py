@@ -116,3 +116,33 @@ class AlignmentParameters:
     max_turn: float = math.pi / 7.0
     radian: float = 35.0
     near: float = 40.0
+
+
+@dataclasses.dataclass(frozen=True)
+class VectorParameters:
+    """The shape of the shortlist vector (``vector``); the numbers in it are fitted, see ``vector_model.npz``.
+
+    Attributes:
+        centre, steepness: a cell's contribution v becomes 1 / (1 + exp(-steepness (v - centre))): soft where a bit is
+            hard, centred where the bits' threshold is (mu_psi and tau_psi of [MCC], equation 5, real-valued variant).
+        length: pixels that count as 1 in a minutia's place relative to the middle of all.
+        reduced: numbers that discriminant analysis leaves of a minutia's 388.
+        words: visual words that residuals are summed for.
+        nearest: words that a minutia is shared among, the nearest ones.
+        softness: the shares are exp(-squared distance / softness), softness being this many times the median difference
+            between the squared distances to the nearest word and to the second.
+        numbers: of the vector. 480 int8 leave 32 bytes of 512 for what an index keeps beside them.
+        scale: a number of the unit vector times this is rounded to int8 and cut at +-127 (4.4 standard deviations).
+        least_minutiae: with fewer the vector is 0.
+    """
+
+    centre: float = 0.01
+    steepness: float = 400.0
+    length: float = 100.0
+    reduced: int = 64
+    words: int = 64
+    nearest: int = 5
+    softness: float = 3.0
+    numbers: int = 480
+    scale: float = 635.0
+    least_minutiae: int = 3

@@ -61,6 +61,11 @@ class IrisIndex:
         """The prepared template, when ``apply`` could take it; raises ModelMismatch or TemplateInvalid."""
         return self.comparator.prepare(template)
 
+    def complete(self, template: Template) -> Template:
+        """The template itself: nothing is kept beside it. See ``ReferenceIndex``."""
+        self.check(template)
+        return template
+
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """Removes, then adds; nothing is changed when a template is not acceptable.
 

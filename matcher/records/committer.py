@@ -176,14 +176,16 @@ class Committer:
                 self._enrol_group([item])
             return
         group: list[_Enrolment] = []
+        encounters: list[NewEncounter] = []
         try:
             for item in offered:
-                refusal = self._refusal(item.encounter)
-                if refusal is None:
-                    group.append(item)
-                else:
+                try:
+                    encounters.append(self._completed(item.encounter))
+                except AmbisError as refusal:
                     item.done.set_exception(refusal)
-            outcomes = self._store.enrol([item.encounter for item in group])
+                else:
+                    group.append(item)
+            outcomes = self._store.enrol(encounters)
             changes = [o[1] for o in outcomes if not isinstance(o, AmbisError) and o[1] is not None]
             self._apply(changes)
         except Exception as error:
@@ -200,14 +202,16 @@ class Committer:
     def _known_keys(self) -> set[IndexKey]:
         return {key for key, count in self._backend.references().items() if count}
 
-    def _refusal(self, encounter: NewEncounter) -> AmbisError | None:
-        """Why the shards could not take the encounter: found out before the commit, as nothing could be done after."""
-        try:
-            for sample in encounter.samples:
-                self._backend.check(sample.template)
-        except AmbisError as refusal:
-            return refusal
-        return None
+    def _completed(self, encounter: NewEncounter) -> NewEncounter:
+        """With its templates as they are to be stored.
+
+        Raises:
+            AmbisError: the shards could not take one: found out before the commit, as nothing could be done after.
+        """
+        samples = tuple(
+            dataclasses.replace(sample, template=self._backend.check(sample.template)) for sample in encounter.samples
+        )
+        return dataclasses.replace(encounter, samples=samples)
 
     def _delete(self, item: _Deletion) -> None:
         try:

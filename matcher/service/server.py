@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,9 +22,11 @@ from ambis.v1 import (
     status_service_pb2_grpc,
 )
 from matcher.calibration import Calibrations
+from matcher.comparators import index_for
 from matcher.decision import DecisionParameters
 from matcher.errors import PreconditionFailed
 from matcher.fusion_model import FusionModel
+from matcher.gallery import Gallery
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore, utc_now
 from matcher.search import SearchEngine
@@ -107,7 +110,12 @@ class AmbisServer:
         fusion: FusionModel | None = None,
     ) -> None:
         self._store = RecordStore(folder, keep_samples=options.keep_samples)
-        self._backend = LocalShards(options.shards)
+        # Files beside the indexes: derived like them, without a name once they are open.
+        indexes = folder / "index"
+        indexes.mkdir(mode=0o700, exist_ok=True)
+        self._backend = LocalShards(
+            options.shards, lambda: Gallery(index_factory=functools.partial(index_for, folder=indexes))
+        )
         self._health = health.HealthServicer()
         self._committer = Committer(self._store, self._backend, on_fault=self._report_fault)
         # Bulk items wait for the disk most of the time: more of them than extractions may run.

@@ -17,7 +17,7 @@ class ShardBackend(Protocol):
         """Applies changes in order; afterwards searches see everything up to ``lsn``."""
         ...
 
-    def check(self, template: Template) -> None:
+    def check(self, template: Template) -> Template:
         """See ``Gallery.check``; against every shard."""
         ...
 

@@ -51,9 +51,9 @@ class LocalShards:
                     gallery.apply(part)
             self._applied = max(self._applied, lsn)
 
-    def check(self, template: Template) -> None:
+    def check(self, template: Template) -> Template:
         """See ShardBackend."""
-        self._everywhere(lambda g: g.check(template))
+        return self._everywhere(lambda g: g.check(template))[0]
 
     @property
     def applied_lsn(self) -> int:

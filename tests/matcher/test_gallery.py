@@ -7,10 +7,12 @@ import threading
 import numpy as np
 import pytest
 
+from enrollment.synthesis.finger_templates import bulk_finger_templates
 from matcher.changes import SubjectDeleted
 from matcher.errors import ModelMismatch
 from matcher.gallery import Gallery, Probe, ShortlistParameters
 from matcher.positions import Position
+from matcher.templates import FingerTemplate
 from tests.matcher.people import enrolled, face, face_probe, iris
 
 
@@ -185,3 +187,42 @@ def test_searches_while_changes_are_applied() -> None:
         thread.join()
     assert not failures
     assert gallery.subjects() == 400
+
+
+def test_a_known_position_is_searched_among_its_own_and_unknown_ones() -> None:
+    """Other eyes take no place in the shortlist, however alike they are."""
+    gallery = Gallery(ShortlistParameters(minimum=1, fraction=1e-9))
+    gallery.apply(
+        [
+            *(enrolled(i, f"left{i}", [(i, Position.IRIS_LEFT, iris(7, i))]) for i in range(1, 6)),
+            *(enrolled(i, f"right{i}", [(i, Position.IRIS_RIGHT, iris(i))]) for i in range(6, 10)),
+            *(enrolled(i, f"unknown{i}", [(i, Position.IRIS_UNKNOWN, iris(i))]) for i in range(10, 14)),
+        ]
+    )
+    known = {s.subject_id for s in gallery.search([Probe(Position.IRIS_RIGHT, iris(7, 99))])}
+    assert {name.rstrip("0123456789") for name in known} == {"right", "unknown"}
+    assert "right7" in known
+    anywhere = {s.subject_id.rstrip("0123456789") for s in gallery.search([Probe(Position.IRIS_UNKNOWN, iris(7, 99))])}
+    assert anywhere == {"left", "right", "unknown"}
+    assert gallery.references() == {(iris(1).modality, iris(1).algorithm): 13}
+
+
+def test_probes_of_a_modality_share_its_shortlist() -> None:
+    p = ShortlistParameters(minimum=1000, fraction=0.01)
+    assert p.count(1000, 10, 11) == 1000  # nothing is left out of a small index, whoever shares it
+    assert p.count(1001) == 1000
+    assert p.count(100_001) == 1001
+    assert p.count(100_001, probes=2) == 501
+    assert p.count(10_000, probes=2) == 500
+    assert p.count(10_000, probes=1, indexes=10) == 100
+    assert p.count(1_000_000, probes=10, indexes=2) == 1000
+
+
+def test_a_template_is_completed_by_its_index() -> None:
+    gallery = gallery_of(1)
+    assert gallery.check(face(3)) == face(3)
+    (print_,) = bulk_finger_templates(1, 3)
+    stored = gallery.check(print_)
+    assert isinstance(stored, FingerTemplate)
+    assert len(stored.vector) > 0
+    assert len(print_.vector) == 0

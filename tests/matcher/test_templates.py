@@ -30,16 +30,19 @@ versions = st.integers(0, 0xFFFF)
 @st.composite
 def finger_templates(draw: st.DrawFn) -> FingerTemplate:
     n = draw(st.integers(0, 255))
+    d = draw(st.sampled_from([0, 32, 480, 1024]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     return FingerTemplate(
         draw(algorithms),
         draw(versions),
-        draw(st.integers(1, 0xFFFF)),
-        draw(st.integers(1, 0xFFFF)),
-        rng.integers(-(2**15), 2**15, n).astype(np.int16),
-        rng.integers(-(2**15), 2**15, n).astype(np.int16),
-        rng.integers(0, 2**16, n).astype(np.uint16),
+        draw(st.integers(1, 8192)),
+        draw(st.integers(1, 8192)),
+        rng.integers(0, 8192, n).astype(np.int16),
+        rng.integers(0, 8192, n).astype(np.int16),
+        (2 * rng.integers(0, 2**15, n)).astype(np.uint16),
         rng.integers(0, 101, n).astype(np.uint8),
+        rng.integers(-127, 128, d).astype(np.int8),
+        draw(st.integers(1, 0xFFFF)) if d else 0,
     )
 
 
@@ -81,8 +84,10 @@ def examples() -> list[Template]:
             480,
             rng.integers(0, 90, 5).astype(np.int16),
             rng.integers(0, 90, 5).astype(np.int16),
-            rng.integers(0, 2**16, 5).astype(np.uint16),
+            (2 * rng.integers(0, 2**15, 5)).astype(np.uint16),
             rng.integers(0, 101, 5).astype(np.uint8),
+            rng.integers(-127, 128, 32).astype(np.int8),
+            7,
         ),
         FaceTemplate("face-a", 2, (face / np.linalg.norm(face)).astype(np.float32)),
         IrisTemplate("iris-a", 3, 8, IrisCode(mask & np.uint64(0xFF00FF00FF00FF00), mask), IrisCode(long, long.copy())),
@@ -208,10 +213,11 @@ def test_the_largest_templates_fit_the_limit() -> None:
     full = np.full(IrisCode.MAX_WORDS, 2**64 - 1, np.uint64)
     n = FingerTemplate.MAX_MINUTIAE
     z = np.zeros(n, np.int16)
+    long_vector = np.full(FingerTemplate.MAX_VECTOR, -127, np.int8)
     large: list[Template] = [
         FaceTemplate("x" * 64, 1, e),
         IrisTemplate("x" * 64, 1, 1024, IrisCode(full, full.copy()), IrisCode(full.copy(), full.copy())),
-        FingerTemplate("x" * 64, 1, 1, 1, z, z.copy(), z.astype(np.uint16), z.astype(np.uint8)),
+        FingerTemplate("x" * 64, 1, 1, 1, z, z.copy(), z.astype(np.uint16), z.astype(np.uint8), long_vector, 0xFFFF),
     ]
     for template in large:
         assert template_from_bytes(template.to_bytes()) == template
@@ -252,7 +258,16 @@ def finger(**changes: object) -> FingerTemplate:
         {"version": -1},
         {"version": 65536},
         {"width": 0},
-        {"height": 65536},
+        {"height": 8193},
+        {"x": np.full(3, -1, np.int16)},
+        {"y": np.full(3, 8192, np.int16)},
+        {"angle": np.full(3, 1, np.uint16)},
+        {"vector": np.zeros(32, np.int8)},
+        {"vector": np.zeros(33, np.int8), "vector_model": 1},
+        {"vector": np.full(32, -128, np.int8), "vector_model": 1},
+        {"vector": np.zeros(32, np.float32), "vector_model": 1},
+        {"vector_model": 1},
+        {"vector": np.zeros(1056, np.int8), "vector_model": 1},
         {"x": np.zeros(2, np.int16)},
         {"x": np.zeros(3, np.int32)},
         {"y": np.zeros((3, 1), np.int16)},
@@ -332,8 +347,14 @@ def test_arrays_cannot_be_written(template: Template) -> None:
             array[0] = 0
 
 
+def test_a_minutia_takes_six_bytes() -> None:
+    z = np.zeros(9, np.int16)
+    many = finger(x=z, y=z.copy(), angle=z.astype(np.uint16), quality=z.astype(np.uint8))
+    assert len(many.payload()) - len(finger().payload()) == 6 * 6
+
+
 @given(hnp.arrays(np.float64, 5, elements=st.floats(-50, 50)))
-def test_angles_are_kept_to_a_65536th_of_a_turn(radians: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+def test_angles_are_kept_to_a_32768th_of_a_turn(radians: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
     code = FingerTemplate.encode_angle(radians)
     template = finger(
         **{k: np.zeros(5, t) for k, t in (("x", np.int16), ("y", np.int16), ("quality", np.uint8))}, angle=code
@@ -341,7 +362,7 @@ def test_angles_are_kept_to_a_65536th_of_a_turn(radians: np.ndarray[tuple[int, .
     back = template.angle_radians
     assert (back >= 0).all()
     assert (back < 2 * np.pi).all()
-    assert np.abs(np.exp(1j * back) - np.exp(1j * radians)).max() <= np.pi / 65536 + 1e-9
+    assert np.abs(np.exp(1j * back) - np.exp(1j * radians)).max() <= np.pi / 32768 + 1e-9
 
 
 def test_templates_of_different_classes_and_content_are_unequal() -> None:

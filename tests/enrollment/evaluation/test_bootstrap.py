@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -59,6 +60,20 @@ def test_eer_of_a_resample_is_close_to_that_of_its_comparisons(seed: int) -> Non
         genuine, impostor = written_out(scores, weight)
         # A comparison of two subjects drawn often is there many times at one score.
         assert replicates.eer[k] == pytest.approx(rates.equal_error_rate(genuine, impostor), abs=0.005)
+
+
+def test_a_genuine_comparison_of_two_counts_by_both() -> None:
+    scores = score_set()
+    both = np.stack([scores.genuine_subjects, (scores.genuine_subjects + np.arange(72) % 3) % 12], axis=1)
+    replicates = resample(dataclasses.replace(scores, genuine_subjects=both), [0.1], FEW)
+    for k, weight in enumerate(subject_weights(scores.subjects, FEW)):
+        first, second = both.T
+        genuine = np.repeat(scores.genuine, np.where(first == second, weight[first], weight[first] * weight[second]))
+        _, impostor = written_out(scores, weight)
+        assert replicates.fnmr[k, 0] == pytest.approx(rates.fnmr_at_fmr(genuine, impostor, 0.1))
+    alone = np.stack([scores.genuine_subjects, scores.genuine_subjects], axis=1)
+    same = resample(dataclasses.replace(scores, genuine_subjects=alone), [0.1], FEW)
+    np.testing.assert_array_equal(same.fnmr, resample(scores, [0.1], FEW).fnmr)
 
 
 def test_shares_of_a_resample() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from enrollment.synthesis.finger_flow import RidgeFlow, natural_pattern
-from enrollment.synthesis.finger_templates import FingerTemplateParameters, bulk_finger_templates, vary
+from enrollment.synthesis.finger_templates import STRANGERS, FingerTemplateParameters, bulk_finger_templates, vary
 from matcher.finger.comparison import FingerComparator
 from matcher.templates import FingerTemplate, template_from_bytes
 
@@ -23,15 +24,21 @@ def test_statistics_of_templates() -> None:
     counts = np.array([len(t) for t in templates])
     assert counts.min() >= P.count_range[0]
     assert counts.max() <= P.count_range[1]
-    assert abs(counts.mean() - P.count) < 1.5
+    free = (counts > P.count_range[0]) & (counts < P.count_range[1])
+    density = []
     for t in templates:
         assert (t.height, t.width) == P.size
         x, y = t.x.astype(float) - t.width / 2, t.y.astype(float) - t.height / 2
-        assert np.hypot(x / (P.semi_axes[1] + 1), y / (P.semi_axes[0] + 1)).max() <= 1
+        # A uniform ellipse of half width a has the deviation a / 2.
+        density.append(1e4 * len(t) / (4 * np.pi * x.std() * y.std()))
         apart = np.hypot(x[:, None] - x, y[:, None] - y)
         np.fill_diagonal(apart, np.inf)
         assert apart.min() >= P.spacing
-        assert t.quality.min() >= 1
+        assert 1 <= t.quality.min() <= t.quality.max() <= P.most_quality
+    assert np.median(np.array(density)[free]) == pytest.approx(P.density, rel=0.15)
+    heights = np.array([2 * (t.y - t.height / 2).std() for t in templates])
+    assert np.median(heights) == pytest.approx(P.semi_axes[0], rel=0.1)
+    assert np.log(heights).std() > 0.7 * P.axes_sd
 
 
 def test_templates_survive_their_bytes_and_carry_the_algorithm_given() -> None:
@@ -49,6 +56,31 @@ def test_directions_lie_along_a_smooth_flow() -> None:
         i, j = np.nonzero(np.triu(np.hypot(x[:, None] - x, y[:, None] - y) < 25, 1))
         cosines.append(np.cos(2 * (angle[i] - angle[j])))
     assert np.concatenate(cosines).mean() > 0.75
+
+
+def test_strangers_point_down_the_finger_and_at_its_base_up() -> None:
+    right, steep = 0, 0
+    for t in bulk_finger_templates(100, 2, parameters=STRANGERS):
+        upright, y = np.sin(t.angle_radians), t.y - t.height / 2 - P.base
+        clear = (np.abs(y) > 60) & (np.abs(upright) > 0.7)
+        right += int(((upright > 0) == (y > 0))[clear].sum())
+        steep += int(clear.sum())
+    assert steep > 500
+    assert right > 0.9 * steep
+
+
+def test_a_minutia_points_to_others_near_by() -> None:
+    """Ahead of a minutia more of them face it than show it their back; behind it the other way round."""
+    cosines: dict[bool, list[float]] = {True: [], False: []}
+    for t in bulk_finger_templates(200, 2):
+        place, angle = t.x - 1j * t.y.astype(float), t.angle_radians
+        between = place[None] - place[:, None]
+        ahead = np.cos(np.angle(between) - angle[:, None])
+        alike = np.cos(angle[:, None] - angle[None])
+        for i, j in np.argwhere((np.abs(between) > 12) & (np.abs(between) < 30) & (np.abs(ahead) > 0.9)):
+            cosines[bool(ahead[i, j] > 0)].append(float(alike[i, j]))
+    assert np.mean(cosines[True]) < -0.1
+    assert np.mean(cosines[False]) > 0.2
 
 
 def test_a_flow_seen_from_a_far_circle_turns_by_no_more_than_its_dome() -> None:

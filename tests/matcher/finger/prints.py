@@ -17,7 +17,7 @@ def random_finger(rng: np.random.Generator, count: int, algorithm: str = FINGER_
         400,
         rng.integers(0, 320, count).astype(np.int16),
         rng.integers(0, 400, count).astype(np.int16),
-        rng.integers(0, 65536, count).astype(np.uint16),
+        (2 * rng.integers(0, 32768, count)).astype(np.uint16),
         rng.integers(30, 101, count).astype(np.uint8),
     )
 
@@ -41,8 +41,8 @@ def second_impression(
         1,
         320,
         400,
-        np.concatenate([np.round(x).astype(np.int16), extra.x]),
-        np.concatenate([np.round(y).astype(np.int16), extra.y]),
+        np.concatenate([np.clip(np.round(x), 0, 8191).astype(np.int16), extra.x]),
+        np.concatenate([np.clip(np.round(y), 0, 8191).astype(np.int16), extra.y]),
         np.concatenate([FingerTemplate.encode_angle(angle), extra.angle]),
         np.concatenate([finger.quality[kept], extra.quality]),
     )

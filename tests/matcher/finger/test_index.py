@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from matcher.errors import ModelMismatch
-from matcher.finger.comparison import FingerComparator
+from matcher.finger.comparison import FingerComparator, rows_of
 from matcher.finger.index import FingerIndex, ShortlistParameters
 from matcher.modality import ALL_LABELS, Comparator, ReferenceIndex
 from matcher.slots import SlotTable
@@ -16,26 +18,24 @@ from tests.matcher.finger.prints import random_finger, second_impression
 COMPARATOR = FingerComparator()
 
 
-def slow_votes(probe: FingerTemplate, gallery: dict[int, FingerTemplate], nearest: int) -> dict[int, float]:
-    """Votes by sorting the distances to every cylinder there is. Ties at rank ``nearest`` must not occur."""
-    p = COMPARATOR.prepare(probe)
-    entries = []
+def slow_shortlist(
+    index: FingerIndex, probe: FingerTemplate, gallery: dict[int, FingerTemplate], count: int
+) -> list[int]:
+    """The nearest by the vectors' inner product, then the best of them by the fast stage, one reference at a time."""
+    finger = COMPARATOR.prepare(probe)
+    (own,) = index.model.encode([finger]).astype(np.int64)
+    near = {}
     for reference, template in gallery.items():
-        f = COMPARATOR.prepare(template)
-        entries += [(reference, f.bits[j], int(f.angle[j])) for j in range(len(f))]
-    votes = dict.fromkeys(gallery, 0.0)
-    for i in range(len(p)):
-        distances = [int(np.bitwise_count(p.bits[i] ^ bits).sum()) for _, bits, _ in entries]
-        best: dict[int, float] = {}
-        for at in np.argsort(distances, kind="stable")[:nearest]:
-            reference, bits, angle = entries[at]
-            turn = abs((int(p.angle[i]) - angle + 32768) % 65536 - 32768)
-            both = float(np.sqrt(np.bitwise_count(p.bits[i]).sum()) + np.sqrt(np.bitwise_count(bits).sum()))
-            if turn <= 16384 and both > 0:
-                best[reference] = max(best.get(reference, 0.0), 1 - np.sqrt(distances[at]) / both - 0.3)
-        for reference, value in best.items():
-            votes[reference] += value
-    return votes
+        (vector,) = index.model.encode([COMPARATOR.prepare(template)]).astype(np.int64)
+        near[reference] = int(own @ vector)
+    looked_at = sorted(gallery, key=lambda r: -near[r])[: index.parameters.scanned(count)]
+    if count >= len(gallery):
+        return looked_at[:count]
+    relaxed = {}
+    for reference in looked_at:
+        rows = rows_of([COMPARATOR.prepare(gallery[reference])])
+        relaxed[reference] = float(COMPARATOR.relaxed_rows(finger, rows, np.zeros(1, np.int64))[0])
+    return sorted(looked_at, key=lambda r: -relaxed[r])[:count]
 
 
 def filled(count: int, seed: int = 0) -> tuple[FingerIndex, dict[int, tuple[int, FingerTemplate]]]:
@@ -63,23 +63,18 @@ def test_an_empty_index_answers() -> None:
     assert index.shortlist([], 10) == []
 
 
-def test_votes_are_those_of_brute_force() -> None:
+@pytest.mark.parametrize("count", [1, 5, 29, 30, 40])
+def test_a_shortlist_is_that_of_the_slow_way(count: int) -> None:
     index, content = filled(30)
-    rng = np.random.default_rng(1)
+    index.parameters = ShortlistParameters(scanned_per_candidate=2, most_scanned=20)
     gallery = {reference: template for reference, (_, template) in content.items()}
-    rows = sum(len(t) for t in gallery.values())
-    # All rows vote, so that no tie at the edge of the neighbours can matter.
-    index.parameters = ShortlistParameters(neighbours=rows)
-    probe = second_impression(rng, gallery[1007])
-    (found,) = index.shortlist([COMPARATOR.prepare(probe)], 10)
-    votes = slow_votes(probe, gallery, rows)
-    assert found.tolist() == sorted(votes, key=lambda r: -votes[r])[:10]
-    assert found[0] == 1007
+    probe = second_impression(np.random.default_rng(1), gallery[1007])
+    (found,) = index.shortlist([COMPARATOR.prepare(probe)], count)
+    assert found.tolist() == slow_shortlist(index, probe, gallery, count)
 
 
-def test_few_neighbours_still_find_the_mate_and_fill_the_list() -> None:
+def test_mates_come_first_and_lists_are_filled() -> None:
     index, content = filled(200, seed=2)
-    index.parameters = ShortlistParameters(neighbours=20, neighbours_per_candidate=1.0)
     rng = np.random.default_rng(3)
     mates = list(content)[::20]
     probes = [COMPARATOR.prepare(second_impression(rng, content[m][1])) for m in mates]
@@ -88,6 +83,40 @@ def test_few_neighbours_still_find_the_mate_and_fill_the_list() -> None:
     assert all(len(s) == len(set(s.tolist())) == 25 for s in lists)
     for probe, together in zip(probes, lists, strict=True):
         assert index.shortlist([probe], 25)[0].tolist() == together.tolist()
+
+
+def test_no_more_references_are_looked_at_than_allowed() -> None:
+    p = ShortlistParameters(scanned_per_candidate=20, most_scanned=20_000)
+    assert [p.scanned(n) for n in (1, 100, 1000, 5000, 30_000)] == [20, 2000, 20_000, 20_000, 30_000]
+
+
+def test_a_vector_is_computed_anew_before_it_is_stored_and_then_believed() -> None:
+    index, content = filled(3)
+    template = content[1000][1]
+    (right,) = index.model.encode([COMPARATOR.prepare(template)])
+    false = dataclasses.replace(template, vector=np.flip(right).copy(), vector_model=index.model.number)
+    stored = index.complete(false)
+    np.testing.assert_array_equal(stored.vector, right)
+    assert stored.vector_model == index.model.number
+    index.apply([], [(1, 1, stored), (2, 1, false)])
+    np.testing.assert_array_equal(index.vectors()[-2], right)
+    np.testing.assert_array_equal(index.vectors()[-1], np.flip(right))
+    # Of another model: computed.
+    index.apply([], [(3, 1, dataclasses.replace(false, vector_model=index.model.number + 1))])
+    np.testing.assert_array_equal(index.vectors()[-1], right)
+
+
+def test_a_foreign_template_is_not_completed() -> None:
+    index = FingerIndex(COMPARATOR)
+    with pytest.raises(ModelMismatch):
+        index.complete(random_finger(np.random.default_rng(0), 10, algorithm="finger-other-1"))
+
+
+def test_a_reference_takes_less_than_512_bytes_of_ram() -> None:
+    index, content = filled(100, seed=11)
+    assert index.bytes_in_ram() / len(content) <= 512
+    minutiae = sum(min(len(t), 60) for _, t in content.values())
+    assert index.bytes_mapped() == 58 * minutiae + 20 * len(content)
 
 
 @pytest.mark.parametrize("labels", [1, 2, 4, 5, ALL_LABELS, 8])

@@ -1,0 +1,84 @@
+"""Arrays that grow at their end and lie in a file mapped into memory: read at leisure, not held in RAM.
+
+The file has no name any more once it is open, so it goes with the process, however that ends. What is in it is a copy
+of what the record store holds.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from matcher.errors import StorageFailure
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+class MappedArray(Generic[_T]):
+    """A growing array[n, ...] in a file. Not synchronised; ``values`` stays valid while the array grows.
+
+    Args:
+        dtype: of the numbers.
+        shape: of a row; () for single numbers.
+        folder: where the file lies; None for the system's folder of temporary files.
+    """
+
+    FIRST_ROWS = 1024
+
+    def __init__(self, dtype: type[_T], shape: tuple[int, ...] = (), folder: Path | None = None) -> None:
+        self._dtype: np.dtype[_T] = np.dtype(dtype)
+        self._shape = shape
+        self._row_bytes = self._dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        # Kept open as long as the array lives: growing needs it.
+        self._file = tempfile.TemporaryFile(dir=folder, prefix="ambis-")  # noqa: SIM115
+        self._array: NDArray[_T] = np.zeros((0, *shape), self._dtype)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def values(self) -> NDArray[_T]:
+        """What is in it, without a copy."""
+        return self._array[: self._size]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return len(self._array) * self._row_bytes
+
+    def reserve(self, rows: int) -> None:
+        """Makes room for so many rows more, so that ``extend`` by them cannot fail.
+
+        Raises:
+            StorageFailure: the disk is full. Nothing is changed then.
+        """
+        end = self._size + rows
+        if end > len(self._array):
+            self._grow(max(end, 2 * len(self._array), self.FIRST_ROWS))
+
+    def extend(self, rows: NDArray[_T]) -> None:
+        """Appends rows; raises as ``reserve``."""
+        self.reserve(len(rows))
+        end = self._size + len(rows)
+        self._array[self._size : end] = rows
+        self._size = end
+
+    def _grow(self, rows: int) -> None:
+        length = rows * self._row_bytes
+        try:
+            # Room is taken now: a mapped file that meets a full disk later ends the process (SIGBUS).
+            os.posix_fallocate(self._file.fileno(), 0, length)
+            memory = mmap.mmap(self._file.fileno(), length)
+        except OSError as error:
+            raise StorageFailure(
+                f"no room for {length:,} bytes of fingerprints beside the index: {error.strerror}; free disk space",
+                reason="DISK_FULL",
+            ) from None
+        self._array = np.frombuffer(memory, self._dtype).reshape(-1, *self._shape)

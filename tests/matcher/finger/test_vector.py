@@ -1,0 +1,131 @@
+"""The shortlist vector against loops, and what it must keep apart and together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from enrollment.synthesis.finger_templates import bulk_finger_templates, vary
+from matcher.errors import InvalidInput
+from matcher.finger.cylinders import PreparedFinger, build_cylinders, cell_contributions, prepare_finger
+from matcher.finger.parameters import CylinderParameters, VectorParameters
+from matcher.finger.vector import VectorModel, cosine, describe_minutiae
+from tests.matcher.finger.prints import random_finger
+
+MODEL = VectorModel.load()
+
+
+def slow_vector(finger: PreparedFinger, model: VectorModel) -> NDArray[np.float64]:
+    """The steps of ``vector`` one minutia, word and number at a time, before rounding."""
+    p = model.parameters
+    described = describe_minutiae(finger, model.cylinders, p).astype(np.float64)
+    sums = np.zeros((p.words, p.reduced))
+    for row in described:
+        reduced = (row - model.middle) @ model.reduce.astype(np.float64)
+        distances = [float(((reduced - word) ** 2).sum()) for word in model.words.astype(np.float64)]
+        nearest = sorted(range(p.words), key=lambda w: distances[w])[: p.nearest]
+        shares = [math.exp(-(distances[w] - distances[nearest[0]]) / model.softness) for w in nearest]
+        for w, share in zip(nearest, shares, strict=True):
+            sums[w] += share / sum(shares) * (reduced - model.words[w])
+    for w in range(p.words):
+        sums[w] = np.sign(sums[w]) * np.sqrt(np.abs(sums[w]))
+        length = np.linalg.norm(sums[w])
+        if length:
+            sums[w] /= math.sqrt(length)
+    flat = sums.ravel() / np.linalg.norm(sums)
+    vector = (flat - model.mean) @ model.project.astype(np.float64)
+    return np.asarray(vector / np.linalg.norm(vector) * p.scale, np.float64)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(3, 80), st.integers(0, 2**32))
+def test_vectors_are_those_of_the_slow_way(count: int, seed: int) -> None:
+    finger = prepare_finger(random_finger(np.random.default_rng(seed), count))
+    (vector,) = MODEL.encode([finger])
+    expected = np.clip(slow_vector(finger, MODEL), -127, 127)
+    assert np.abs(vector - expected).max() <= 1.0
+
+
+def test_bits_are_the_cells_above_the_threshold() -> None:
+    p = CylinderParameters()
+    finger = prepare_finger(random_finger(np.random.default_rng(1), 40))
+    x, y = finger.x.astype(np.float64), finger.y.astype(np.float64)
+    theta = finger.angle.astype(np.float64) * (2 * math.pi / 65536)
+    cells = cell_contributions(x, y, theta, p)
+    packed = np.packbits(cells > p.threshold, axis=1, bitorder="little").view(np.uint64)
+    np.testing.assert_array_equal(packed, build_cylinders(x, y, theta, p))
+    np.testing.assert_array_equal(packed, finger.bits)
+
+
+def test_many_at_once_are_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    fingers = [prepare_finger(random_finger(rng, int(n))) for n in rng.integers(0, 60, 300)]
+    together = MODEL.encode(fingers)
+    alone = np.concatenate([MODEL.encode([finger]) for finger in fingers])
+    # The same but for the last bits of a matrix product, which rounding may show.
+    assert np.abs(together.astype(np.int16) - alone).max() <= 1
+    assert MODEL.encode([]).shape == (0, MODEL.parameters.numbers)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_minutiae_have_no_direction(count: int) -> None:
+    assert not MODEL.encode([prepare_finger(random_finger(np.random.default_rng(3), count))]).any()
+
+
+def test_other_impressions_of_a_synthetic_finger_are_nearer_than_other_fingers() -> None:
+    fingers = bulk_finger_templates(60, 5)
+    gallery = MODEL.encode([prepare_finger(t) for t in fingers]).astype(np.float32)
+    probes = MODEL.encode([prepare_finger(vary(t, 9)) for t in fingers]).astype(np.float32)
+    assert (np.argmax(probes @ gallery.T, axis=1) == np.arange(60)).mean() > 0.9
+
+
+def test_cosine() -> None:
+    a = np.array([3, 4], np.int8)
+    assert cosine(a, a) == pytest.approx(1.0)
+    assert cosine(a, -a) == pytest.approx(-1.0)
+    assert cosine(a, np.zeros(2, np.int8)) == 0.0
+
+
+def test_the_file_holds_the_model() -> None:
+    again = VectorModel.from_bytes(MODEL.to_bytes())
+    assert again.number == MODEL.number
+    assert again.about == MODEL.about
+    np.testing.assert_array_equal(again.project, MODEL.project)
+    assert again.to_bytes() == MODEL.to_bytes()
+
+
+def test_the_file_is_small_and_says_what_it_was_fitted_on() -> None:
+    assert len(MODEL.to_bytes()) <= 5_000_000
+    assert "FVC2000" in str(MODEL.about["data"])
+    assert MODEL.about["made_by"] == "benchmarks/fit_finger_vectors.py"
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 nothing", MODEL.to_bytes()[:5000]], ids=len)
+def test_a_broken_file_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInput, match="vector model"):
+        VectorModel.from_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": 0},
+        {"number": 65536},
+        {"softness": 0.0},
+        {"softness": math.nan},
+        {"middle": np.full(388, np.nan, np.float32)},
+        {"words": np.zeros((63, 64), np.float32)},
+        {"mean": np.zeros(4096)},
+        {"parameters": VectorParameters(numbers=512)},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_a_model_that_does_not_fit_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match="vector model"):
+        dataclasses.replace(MODEL, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,58 @@
+"""Growing arrays in mapped files against a list."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matcher.errors import StorageFailure
+from matcher.mapped import MappedArray
+
+
+@given(st.lists(st.integers(0, 700), max_size=8), st.sampled_from([(), (3,)]))
+def test_it_holds_what_was_put_in_in_order(counts: list[int], shape: tuple[int, ...]) -> None:
+    array = MappedArray(np.uint64, shape)
+    expected = np.zeros((0, *shape), np.uint64)
+    for i, count in enumerate(counts):
+        rows = np.random.default_rng(i).integers(0, 2**63, (count, *shape)).astype(np.uint64)
+        array.extend(rows)
+        expected = np.concatenate([expected, rows])
+        assert len(array) == len(expected)
+        np.testing.assert_array_equal(array.values, expected)
+    assert array.nbytes >= expected.nbytes
+
+
+def test_a_view_outlives_growth_and_the_array() -> None:
+    array = MappedArray(np.int16)
+    array.extend(np.arange(10, dtype=np.int16))
+    before = array.values
+    array.extend(np.zeros(100_000, np.int16))
+    del array
+    assert before.tolist() == list(range(10))
+
+
+def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
+    array = MappedArray(np.float32, (), tmp_path)
+    array.extend(np.ones(5, np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = MappedArray(np.int64)
+    array.extend(np.arange(3))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageFailure, match="free disk space"):
+        array.extend(np.zeros(5000, np.int64))
+    assert array.values.tolist() == [0, 1, 2]
+    array.extend(np.array([9]))
+    assert array.values.tolist() == [0, 1, 2, 9]
