@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +45,20 @@ class IrisIndex:
     Args:
         comparator: gives the scores.
         scan: how shortlists are chosen.
+        folder: where the mapped file of verification codes lies; None for the system's folder of temporary files.
     """
 
-    def __init__(self, comparator: IrisComparator | None = None, scan: IrisScan = IrisScan.TWO_STAGES) -> None:
+    def __init__(
+        self,
+        comparator: IrisComparator | None = None,
+        scan: IrisScan = IrisScan.TWO_STAGES,
+        folder: Path | None = None,
+    ) -> None:
         self.comparator = comparator or IrisComparator()
         self.scan = scan
+        self._folder = folder
         self._slots = SlotTable()
-        self._storage = IrisStorage(self.comparator.parameters)
+        self._storage = IrisStorage(self.comparator.parameters, folder)
         self._compile()
 
     def __len__(self) -> int:
@@ -71,14 +79,16 @@ class IrisIndex:
 
         Raises:
             ModelMismatch, TemplateInvalid: a template that the comparator does not understand.
+            StorageFailure: there is no room for the mapped file.
         """
         templates = [self.comparator.check(template) for _, _, template in additions]
+        self._storage.reserve(len(templates))
         self._slots.remove(removals)
         if templates:
             self._slots.append([i for i, _, _ in additions], [labels for _, labels, _ in additions])
             self._storage.append(templates)
         if self._slots.wants_compaction():
-            self._storage.keep(self._slots.compact())
+            self._compact()
 
     def shortlist(
         self, probes: Sequence[PreparedIris], count: int, labels: int = ALL_LABELS
@@ -127,6 +137,13 @@ class IrisIndex:
             blocks, wanted, code.least_bits, float(code.reference_bits), scores,
         )  # fmt: skip
         return scores[: len(selected)]
+
+    def _compact(self) -> None:
+        fresh = IrisStorage(self.comparator.parameters, self._folder)
+        # Before the rows get new numbers: with no room, all stays as it is.
+        fresh.reserve(len(self._slots))
+        fresh.copy(self._storage, self._slots.compact())
+        self._storage = fresh
 
     def _compile(self) -> None:
         """Compiles the loops now rather than within the first search."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from matcher.errors import ModelMismatch
+from matcher.errors import ModelMismatch, StorageFailure
 from matcher.iris.comparison import IrisComparator
 from matcher.iris.index import IrisIndex, IrisScan
 from matcher.iris.parameters import PARAMETERS
@@ -171,3 +171,21 @@ def test_a_bad_addition_changes_nothing() -> None:
     with pytest.raises(ModelMismatch):
         index.apply(list(records), [(1, 1, good), (2, 1, bad)])
     assert len(index) == 5
+
+
+def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = gallery(14, 6)
+    index = index_of(records)
+    rng = np.random.default_rng(15)
+    probe = COMPARATOR.prepare(random_template(rng))
+    before = index.shortlist([probe], 10)[0].tolist()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matcher.mapped.os.posix_fallocate", full)
+    many = [(1000 + k, 1, random_template(rng)) for k in range(1100)]
+    with pytest.raises(StorageFailure, match="free disk space"):
+        index.apply(list(records), many)
+    assert len(index) == 6
+    assert index.shortlist([probe], 10)[0].tolist() == before
