@@ -14,6 +14,7 @@ from enrollment.extract.face import load_face_extractor
 from enrollment.extract.finger import FingerExtractor
 from enrollment.extract.finger_mindtct import mindtct_extractor
 from enrollment.extract.iris import IrisExtractor
+from enrollment.extract.iris_network import IrisNetwork
 from enrollment.settings import Settings
 from matcher.calibration import Calibrations
 from matcher.decision import DecisionParameters
@@ -80,7 +81,10 @@ def load_extractors(settings: Settings) -> Extractors:
     """The extractors of all modalities that can run here, and reasons for those that cannot."""
     cv2.setNumThreads(1)  # images are extracted side by side already
     finger = mindtct_extractor() if settings.finger_extractor == "mindtct" else FingerExtractor()
-    extractors: list[ModalityExtractor] = [finger, IrisExtractor()]
+    network = IrisNetwork(settings.iris_network) if settings.iris_network is not None else None
+    if network is not None:
+        log.warning("irises are segmented by %s: scores hold only if calibrated with it", settings.iris_network)
+    extractors: list[ModalityExtractor] = [finger, IrisExtractor(network=network)]
     missing: dict[Modality, str] = {}
     if settings.face_pack == "none":
         missing[Modality.FACE] = "faces are switched off by the setting face_pack = 'none'"

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         "leader",
         description="'leader', or 'mindtct' for less computing and several times the errors; not comparable",
     )
+    iris_network: Path | None = Field(
+        None, description="ONNX network that finds pupil, iris and lids instead of the search; calibrate with it anew"
+    )
     face_pack: str = Field("compact", description="'compact', 'none', or the folder of an InsightFace pack")
     face_pack_licence_accepted: bool = Field(
         False, description="the operator holds a licence for the InsightFace pack that face_pack names"

@@ -29,7 +29,7 @@ def index_for(modality: Modality, algorithm: str, folder: Path | None = None) ->
     if modality is Modality.FINGER and algorithm in FingerComparator.algorithms:
         return FingerIndex(folder=folder)
     if modality is Modality.IRIS and algorithm in IrisComparator.algorithms:
-        return IrisIndex()
+        return IrisIndex(folder=folder)
     raise ModelMismatch(
         f"no comparator of this server knows the {modality} algorithm {algorithm!r}; re-extract the sample"
     )

@@ -78,7 +78,7 @@ class MappedArray(Generic[_T]):
             memory = mmap.mmap(self._file.fileno(), length)
         except OSError as error:
             raise StorageFailure(
-                f"no room for {length:,} bytes of fingerprints beside the index: {error.strerror}; free disk space",
+                f"no room for {length:,} bytes of templates beside the index: {error.strerror}; free disk space",
                 reason="DISK_FULL",
             ) from None
         self._array = np.frombuffer(memory, self._dtype).reshape(-1, *self._shape)

@@ -16,6 +16,7 @@ A template names the algorithm that made it (extractor and model). Templates of 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import struct
 import zlib
 from typing import ClassVar, Self
@@ -233,57 +234,100 @@ class FaceTemplate(Template):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class IrisTemplate(Template):
-    """A binary iris code with its mask, stored column by column: one column of rotation is a shift of the bits.
+class IrisCode:
+    """Phase bits of an iris and which of them may be compared.
 
     Attributes:
-        columns: angular positions, 8-1024; ``64 * len(bits)`` is a multiple of it.
-        bits: uint64[w], the iris code: phase bits, column after column; bits whose mask bit is 0 are 0.
+        bits: uint64[w], bit b of the code being bit b % 64 of word b // 64; bits whose mask bit is 0 are 0.
         mask: uint64[w], 1 where the bit may be compared.
-
-    Payload: ``<HH`` columns, w, then bits and mask as little-endian uint64.
     """
 
-    modality = Modality.IRIS
-    code = 3
-    _SIZE: ClassVar[struct.Struct] = struct.Struct("<HH")
     MAX_WORDS: ClassVar[int] = 1024
 
-    columns: int
     bits: NDArray[np.uint64]
     mask: NDArray[np.uint64]
 
     def __post_init__(self) -> None:
-        self._check_common()
         w = len(self.bits)
         for array in (self.bits, self.mask):
             if array.dtype != np.uint64 or array.shape != (w,):
                 raise TemplateInvalid(f"iris code and mask are uint64 of one length; got {array.dtype}{array.shape}")
         if not 1 <= w <= self.MAX_WORDS:
             raise TemplateInvalid(f"an iris code has 1-{self.MAX_WORDS} words; got {w}")
-        if not 8 <= self.columns <= 1024 or (64 * w) % self.columns:
-            raise TemplateInvalid(f"{self.columns} columns do not divide {64 * w} bits")
         if np.any(self.bits & ~self.mask):
             raise TemplateInvalid("iris code has bits set where its mask is clear")
         self.bits.setflags(write=False)
         self.mask.setflags(write=False)
 
+    def __len__(self) -> int:
+        """Words of the code."""
+        return len(self.bits)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IrisTemplate(Template):
+    """Two binary codes of one iris, each with its mask: a short one to search with, a long one to verify with.
+
+    Attributes:
+        columns: angular positions of both codes, a power of two, 8-1024.
+        search: column after column, in the order of ``spread_columns``, so that the code's beginning lies all round
+            the eye; a whole number of bytes a column.
+        verification: column after column, in their natural order; a whole number of words a column.
+
+    Payload: ``<HHH`` columns, words of the search code, words of the verification code; then bits and mask of the one
+    and of the other as little-endian uint64.
+    """
+
+    modality = Modality.IRIS
+    code = 3
+    _SIZE: ClassVar[struct.Struct] = struct.Struct("<HHH")
+
+    columns: int
+    search: IrisCode
+    verification: IrisCode
+
+    def __post_init__(self) -> None:
+        self._check_common()
+        if not 8 <= self.columns <= 1024 or self.columns & (self.columns - 1):
+            raise TemplateInvalid(f"an iris code has a power of two of columns, 8-1024; got {self.columns}")
+        if (8 * len(self.search)) % self.columns or len(self.verification) % self.columns:
+            raise TemplateInvalid(
+                f"{self.columns} columns of an iris take whole bytes of the search code and whole words of the "
+                f"verification code; these have {len(self.search)} and {len(self.verification)} words"
+            )
+
     def payload(self) -> bytes:
         """See the class."""
-        head = self._SIZE.pack(self.columns, len(self.bits))
-        return head + self.bits.astype("<u8").tobytes() + self.mask.astype("<u8").tobytes()
+        head = self._SIZE.pack(self.columns, len(self.search), len(self.verification))
+        parts = (self.search.bits, self.search.mask, self.verification.bits, self.verification.mask)
+        return head + b"".join(part.astype("<u8").tobytes() for part in parts)
 
     @classmethod
     def from_payload(cls, algorithm: str, version: int, payload: bytes) -> Self:
         """See the class."""
         if len(payload) < cls._SIZE.size:
             raise TemplateInvalid("iris template payload is too short")
-        columns, w = cls._SIZE.unpack_from(payload)
-        if len(payload) != cls._SIZE.size + 16 * w:
-            raise TemplateInvalid(f"iris template announces {w} words but holds {len(payload)} bytes")
-        bits = np.frombuffer(payload, "<u8", w, cls._SIZE.size).astype(np.uint64)
-        mask = np.frombuffer(payload, "<u8", w, cls._SIZE.size + 8 * w).astype(np.uint64)
-        return cls(algorithm, version, columns, bits, mask)
+        columns, short, long = cls._SIZE.unpack_from(payload)
+        if len(payload) != cls._SIZE.size + 16 * (short + long):
+            raise TemplateInvalid(f"iris template announces {short} and {long} words but holds {len(payload)} bytes")
+        words = np.frombuffer(payload, "<u8", -1, cls._SIZE.size).astype(np.uint64)
+        bits, mask, long_bits, long_mask = np.split(words, [short, 2 * short, 2 * short + long])
+        return cls(algorithm, version, columns, IrisCode(bits, mask), IrisCode(long_bits, long_mask))
+
+
+@functools.cache
+def spread_columns(columns: int) -> NDArray[np.int64]:
+    """The order of the columns of a search code: the binary digits of 0, 1, 2 ... reversed, int64[columns].
+
+    The first 2^k of them are evenly spread round the eye.
+
+    Args:
+        columns: a power of two.
+    """
+    digits = columns.bit_length() - 1
+    order = np.array([int(f"{c:0{digits}b}"[::-1], 2) for c in range(columns)], np.int64)
+    order.setflags(write=False)
+    return order
 
 
 _CLASSES: dict[int, type[FingerTemplate] | type[FaceTemplate] | type[IrisTemplate]] = {

@@ -49,7 +49,7 @@ def refine_boundary(
     levels = _closed_path(gain, 0.05 * clip)
     found = radii[levels]
     strength = edges[np.arange(ANGLES), levels] * weights
-    return Boundary(circle.x, circle.y, _fourier_fit(found, strength, circle.radius, order))
+    return Boundary(circle.x, circle.y, fourier_fit(found, strength, circle.radius, order))
 
 
 @kernel
@@ -87,7 +87,7 @@ def _closed_path(gain: NDArray[np.float64], penalty: float) -> NDArray[np.int64]
     return path
 
 
-def _fourier_fit(
+def fourier_fit(
     radii: NDArray[np.float64], weights: NDArray[np.float64], radius: float, order: int
 ) -> NDArray[np.float64]:
     """Weighted least squares fit of a Fourier series, reweighted (Cauchy) against outliers, drawn to the circle."""

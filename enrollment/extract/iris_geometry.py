@@ -83,6 +83,7 @@ class EyeSegmentation:
         pupil_edge, limbus_edge: mean clipped gradient along the circles, grey levels a pixel; the limbus by its lateral
             arcs.
         pupil_share: share of the pupil's circle along which it grows brighter outwards, 0-1.
+        hidden: bool[height, width], lids and lashes by pixels, from those who know them so (``iris_network``).
     """
 
     pupil: Boundary
@@ -94,3 +95,4 @@ class EyeSegmentation:
     pupil_edge: float
     limbus_edge: float
     pupil_share: float
+    hidden: NDArray[np.bool_] | None = None

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrollment.extract.iris_geometry import EyeSegmentation
+from enrollment.extract.iris_lashes import find_lashes
 from enrollment.extract.iris_parameters import PARAMETERS, IrisExtractionParameters
 
 
@@ -29,7 +30,8 @@ def unroll(
     map_x = ((1.0 - radii) * inner_x + radii * outer_x).astype(np.float32)
     map_y = ((1.0 - radii) * inner_y + radii * outer_y).astype(np.float32)
     sheet = cv2.remap(grey, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    glints = cv2.remap(eye.glints.astype(np.uint8), map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    covered = eye.glints if eye.hidden is None else eye.glints | eye.hidden
+    glints = cv2.remap(covered.astype(np.uint8), map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     height, width = grey.shape
     visible = (map_x >= 1) & (map_x <= width - 2) & (map_y >= 1) & (map_y <= height - 2) & (glints == 0)
     xs, ys = map_x.astype(np.float64), map_y.astype(np.float64)
@@ -37,29 +39,7 @@ def unroll(
         visible &= ys > eye.upper.height(xs)
     if eye.lower is not None:
         visible &= ys < eye.lower.height(xs)
-    return sheet, visible & ~_noise(sheet, visible, p)
-
-
-def _noise(sheet: NDArray[np.float32], visible: NDArray[np.bool_], p: IrisExtractionParameters) -> NDArray[np.bool_]:
-    """Lashes and glare: pixels far from the median of their row, taken at the sides of the eye, where lids are not.
-
-    The deviation is the robust one (1.4826 times the median absolute deviation), of the lateral part likewise.
-    """
-    angle = np.arange(p.columns) * (360.0 / p.columns)
-    side = ((angle <= 50) | (angle >= 335)) | ((angle >= 130) & (angle <= 205))
-    lateral = sheet[:, side]
-    seen = visible[:, side]
-    if seen.mean() < 0.2:
-        lateral, seen = sheet, visible
-    values = np.where(seen, lateral, np.nan)
-    values[~seen.any(axis=1)] = float(np.median(sheet))
-    median = np.nanmedian(values, axis=1, keepdims=True)
-    deviation = 1.4826 * float(np.nanmedian(np.abs(values - median)))
-    deviation = max(deviation, 3.0)
-    far = np.abs(sheet - median) > p.noise_deviation * deviation
-    above = angle > 180
-    far[:, above] |= (median - sheet[:, above]) > p.lash_deviation * deviation
-    return cv2.dilate(far.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    return sheet, visible & ~find_lashes(sheet, visible, p)
 
 
 def even_out(

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from enrollment.extract.iris_circles import blur, find_circles, gradients, paint_pupil
+from enrollment.extract.iris_circles import find_circles, paint_pupil
 from enrollment.extract.iris_contours import refine_boundary
 from enrollment.extract.iris_geometry import DIRECTIONS, Circle, EyeSegmentation, Lid
+from enrollment.extract.iris_gradients import blur, gradients
 from enrollment.extract.iris_lids import find_lid
 from enrollment.extract.iris_parameters import PARAMETERS, IrisExtractionParameters
 from enrollment.extract.iris_reflections import fill_reflections
@@ -33,21 +34,25 @@ def segment(fine: NDArray[np.uint8], p: IrisExtractionParameters = PARAMETERS) -
     """
     filled, glints = fill_reflections(fine, p)
     coarse = reduce(filled, p.coarse_side)
-    hypotheses = find_circles(coarse, p)
-    if not hypotheses:
+    size = (coarse.shape[1], coarse.shape[0])
+    coarse_glints = cv2.resize(glints.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
+    best = find_circles(coarse, coarse_glints, p)
+    if best is None:
         return None
-    best = hypotheses[0]
     factor = fine.shape[1] / coarse.shape[1]
     pupil_circle, limbus_circle = best.pupil.scaled(factor), best.limbus.scaled(factor)
-
-    smooth = blur(filled, 1.2 * factor)
-    pupil = refine_boundary(
-        smooth, pupil_circle, np.ones(len(DIRECTIONS)), reach=0.25, order=p.fourier_order, clip=p.gradient_clip
-    )
     painted = paint_pupil(filled, pupil_circle)
     _, gy = gradients(painted, 2.5 * factor)
     upper = find_lid(gy, pupil_circle, limbus_circle, upper=True)
     lower = find_lid(gy, pupil_circle, limbus_circle, upper=False)
+    pupil = refine_boundary(
+        blur(filled, 1.2 * factor),
+        pupil_circle,
+        _pupil_weights(pupil_circle, upper, lower, glints, p),
+        reach=0.25,
+        order=p.fourier_order,
+        clip=p.gradient_clip,
+    )
     smooth = blur(painted, 2.0 * factor)
     limbus = refine_boundary(
         smooth,
@@ -60,6 +65,26 @@ def segment(fine: NDArray[np.uint8], p: IrisExtractionParameters = PARAMETERS) -
     return EyeSegmentation(
         pupil, limbus, upper, lower, glints, filled, best.pupil_edge, best.limbus_edge, best.pupil_share
     )
+
+
+def _pupil_weights(
+    pupil: Circle, upper: Lid | None, lower: Lid | None, glints: NDArray[np.bool_], p: IrisExtractionParameters
+) -> NDArray[np.float64]:
+    """1, less at the top, where lashes shade the rim, and 0 behind a lid or where a glint lies on it."""
+    up = np.clip(-np.sin(DIRECTIONS), 0.0, 1.0)
+    weights = 1.0 - (1.0 - p.pupil_top_weight) * np.clip((up - 0.35) / 0.4, 0.0, 1.0)
+    radii = pupil.radius * np.linspace(0.8, 1.2, 9)
+    map_x = (pupil.x + np.cos(DIRECTIONS)[:, None] * radii).astype(np.float32)
+    map_y = (pupil.y + np.sin(DIRECTIONS)[:, None] * radii).astype(np.float32)
+    glint = cv2.remap(glints.astype(np.uint8), map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    weights[glint.any(axis=1)] = 0.0
+    x = pupil.x + pupil.radius * np.cos(DIRECTIONS)
+    y = pupil.y + pupil.radius * np.sin(DIRECTIONS)
+    if upper is not None:
+        weights[y < upper.height(x)] = 0.0
+    if lower is not None:
+        weights[y > lower.height(x)] = 0.0
+    return np.asarray(weights, np.float64)
 
 
 def _limbus_weights(limbus: Circle, upper: Lid | None, lower: Lid | None) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Iris templates in bulk for load and benchmarks, without drawing a picture.
 
-The codes are signs of Gaussian noise through the encoder's own log-Gabor filter, correlated from one radius to the next
-as in real codes; masks hide what lids and lashes hide, and the fragile bits. Distances between them scatter like those
-between real strangers; nothing else about them is real, and accuracy is never quoted on them.
+The codes are signs of Gaussian noise through the encoder's own log-Gabor filters, correlated from one radius to the
+next as in real codes; masks hide what lids and lashes hide, and the fragile bits. Distances between them scatter like
+those between real strangers; nothing else about them is real, and accuracy is never quoted on them.
 """
 
 from __future__ import annotations
@@ -12,48 +12,54 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from enrollment.extract.iris_encoding import angular_gain
+from enrollment.extract.iris_encoding import angular_gain, pack_words
 from enrollment.extract.iris_parameters import PARAMETERS as EXTRACTION
+from enrollment.extract.iris_parameters import LogGabor
 from matcher.iris.comparison import rotate
 from matcher.iris.parameters import ALGORITHM, VERSION
 from matcher.iris.parameters import PARAMETERS as LAYOUT
-from matcher.templates import IrisTemplate
+from matcher.templates import IrisCode, IrisTemplate, spread_columns
 
-RADIAL_CORRELATION = 0.7
-"""Correlation of the filter's response between neighbouring radii; fitted so that the distance between unrotated codes
-of strangers scatters as it does between eyes of CASIA-Iris-V1."""
+ROW_CORRELATION = 0.80
+"""Correlation of the texture between neighbouring rows of the verification code; fitted so that the scores of strangers
+scatter as they do between eyes of CASIA-Iris-V1 and MMU2 (``python -m benchmarks.iris_stages`` shows both)."""
 
-_BANDS = LAYOUT.bits_per_column // 2
-_CHUNK = 4096
+Words = NDArray[np.uint64]
+
+_COLUMNS = LAYOUT.search.columns
+_ROWS = LAYOUT.verification.rows
+_CHUNK = 512
+_NATURAL = np.arange(_COLUMNS)
 
 
-def bulk_iris_codes(count: int, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Codes and masks of ``count`` different eyes, uint64[count, 32] each; the same for the same seed.
+def bulk_iris_codes(count: int, seed: int) -> tuple[Words, Words, Words, Words]:
+    """Codes of ``count`` different eyes; the same for the same seed.
 
     A longer run begins with the codes of a shorter one.
+
+    Returns:
+        Search codes and their masks, uint64[count, 32] each, then verification codes and masks, uint64[count, 128].
     """
-    bits = np.empty((count, LAYOUT.words), np.uint64)
-    masks = np.empty((count, LAYOUT.words), np.uint64)
+    codes = (LAYOUT.search, LAYOUT.search, LAYOUT.verification, LAYOUT.verification)
+    tables = tuple(np.empty((count, code.words), np.uint64) for code in codes)
     for number, start in enumerate(range(0, count, _CHUNK)):
         rng = np.random.default_rng([0xB17, seed, number])
-        stop = min(start + _CHUNK, count)
+        size = min(_CHUNK, count - start)
         # A whole chunk is always drawn, so that the count does not change what is drawn.
-        response = _responses(rng, _CHUNK)[: stop - start]
-        visible = _visible(rng, _CHUNK)[: stop - start]
-        strength = np.stack([np.abs(response.real), np.abs(response.imag)], axis=-1)
-        fragile = int(EXTRACTION.fragile_share * LAYOUT.bits)
-        limit = np.partition(strength.reshape(len(strength), -1), fragile, axis=1)[:, fragile]
-        comparable = visible[..., None] & (strength >= limit[:, None, None, None])
-        signs = np.stack([response.real > 0, response.imag > 0], axis=-1)
-        bits[start:stop] = _words(signs & comparable)
-        masks[start:stop] = _words(comparable)
-    return bits, masks
+        texture = _textures(rng, _CHUNK)[:size]
+        visible = _visible(rng, _CHUNK)[:size]
+        made = (*_search_code(texture, visible), *_verification_code(texture, visible))
+        for table, words in zip(tables, made, strict=True):
+            table[start : start + size] = words
+    return tables[0], tables[1], tables[2], tables[3]
 
 
 def bulk_iris_templates(count: int, seed: int) -> list[IrisTemplate]:
     """``bulk_iris_codes`` as templates."""
-    bits, masks = bulk_iris_codes(count, seed)
-    return [IrisTemplate(ALGORITHM, VERSION, LAYOUT.columns, b, m) for b, m in zip(bits, masks, strict=True)]
+    return [
+        IrisTemplate(ALGORITHM, VERSION, _COLUMNS, IrisCode(bits, mask), IrisCode(long_bits, long_mask))
+        for bits, mask, long_bits, long_mask in zip(*bulk_iris_codes(count, seed), strict=True)
+    ]
 
 
 def vary(template: IrisTemplate, seed: int, *, flips: float = 0.25, turn: int = 4) -> IrisTemplate:
@@ -67,54 +73,109 @@ def vary(template: IrisTemplate, seed: int, *, flips: float = 0.25, turn: int = 
     """
     rng = np.random.default_rng([0xA17, seed])
     shift = int(rng.integers(-turn, turn + 1))
-    changed = np.stack([part > np.quantile(part, 1.0 - flips) for part in _two_fields(rng)], axis=-1)[None]
-    seen = np.repeat(_visible(rng, 1)[..., None], 2, axis=-1)
-    bits = rotate(template.bits, template.columns, shift) ^ _words(changed)[0]
-    mask = rotate(template.mask, template.columns, shift) & _words(seen)[0]
-    return IrisTemplate(template.algorithm, template.version, template.columns, bits & mask, mask)
+    texture, visible = _textures(rng, 1), _visible(rng, 1)
+    short, long = _search_response(texture), _verification_response(texture)
+    search = _changed(
+        rotate(template.search.bits, _COLUMNS, shift),
+        rotate(template.search.mask, _COLUMNS, shift),
+        pack_words(_largest(short, flips), spread_columns(_COLUMNS))[0],
+        pack_words(_as_bits(visible[:, ::2], short), spread_columns(_COLUMNS))[0],
+    )
+    verification = _changed(
+        np.roll(template.verification.bits, shift),
+        np.roll(template.verification.mask, shift),
+        pack_words(_largest(long, flips), _NATURAL)[0],
+        pack_words(_as_bits(visible, long), _NATURAL)[0],
+    )
+    return IrisTemplate(template.algorithm, template.version, _COLUMNS, search, verification)
 
 
-def _two_fields(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Two patchy Gaussian fields, float32[8, 128] each."""
-    response = _responses(rng, 1)[0]
-    return response.real.astype(np.float32), response.imag.astype(np.float32)
+def _changed(bits: Words, mask: Words, flipped: Words, seen: Words) -> IrisCode:
+    return IrisCode((bits ^ flipped) & mask & seen, mask & seen)
 
 
-def _responses(rng: np.random.Generator, count: int) -> NDArray[np.complex64]:
-    """complex64[count, 8, 128], filter responses of ``count`` textures of Gaussian noise."""
-    shape = (count, _BANDS, LAYOUT.columns)
+def _largest(response: NDArray[np.complex64], share: float) -> NDArray[np.bool_]:
+    """bool[1, filters, rows, columns, 2], the given share of the parts, in patches: where they are greatest."""
+    parts = _parts(response)
+    return np.asarray(parts > np.quantile(parts, 1.0 - share), np.bool_)
+
+
+def _textures(rng: np.random.Generator, count: int) -> NDArray[np.complex64]:
+    """complex64[count, 16, 64], spectra along the angle of textures of Gaussian noise."""
+    shape = (count, _ROWS, _COLUMNS // 2)
     noise = (rng.standard_normal(shape, np.float32) + 1j * rng.standard_normal(shape, np.float32)).astype(np.complex64)
-    kept = np.float32(np.sqrt(1.0 - RADIAL_CORRELATION**2))
-    for band in range(1, _BANDS):
-        noise[:, band] = np.float32(RADIAL_CORRELATION) * noise[:, band - 1] + kept * noise[:, band]
-    return np.asarray(np.fft.ifft(noise * _gain(), axis=-1), np.complex64)
+    kept = np.float32(np.sqrt(1.0 - ROW_CORRELATION**2))
+    for row in range(1, _ROWS):
+        noise[:, row] = np.float32(ROW_CORRELATION) * noise[:, row - 1] + kept * noise[:, row]
+    return noise
+
+
+def _filtered(texture: NDArray[np.complex64], filters: tuple[LogGabor, ...]) -> NDArray[np.complex64]:
+    """complex64[count, filters, rows, columns]."""
+    spectra = np.zeros((len(texture), len(filters), texture.shape[1], _COLUMNS), np.complex64)
+    for k, log_gabor in enumerate(filters):
+        spectra[:, k, :, : _COLUMNS // 2] = texture * _gain(log_gabor)
+    return np.asarray(np.fft.ifft(spectra, axis=-1), np.complex64)
+
+
+def _verification_response(texture: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    return _filtered(texture, EXTRACTION.verification_filters)
+
+
+def _search_response(texture: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    # The middle of a band of the search code lies between two rows of the verification code.
+    return _filtered(texture[:, ::2] + texture[:, 1::2], EXTRACTION.search_filters)
 
 
 @functools.cache
-def _gain() -> NDArray[np.float32]:
-    """float32[128], the filter at the frequencies that every fourth column can carry."""
-    gain = angular_gain(EXTRACTION)[: LAYOUT.columns].astype(np.float32)
-    gain[LAYOUT.columns // 2 :] = 0.0  # the positive half; beyond it the filter passes next to nothing
+def _gain(log_gabor: LogGabor) -> NDArray[np.float32]:
+    """float32[64], the filter at the frequencies that every fourth column can carry, after the local mean is gone."""
+    # Beyond them the filter passes next to nothing.
+    frequency = np.arange(_COLUMNS // 2) / EXTRACTION.columns
+    kept = 1.0 - np.exp(-0.5 * (2.0 * np.pi * frequency * EXTRACTION.mean_sigma) ** 2)
+    gain = (angular_gain(EXTRACTION.columns, log_gabor)[: _COLUMNS // 2] * kept).astype(np.float32)
     gain.setflags(write=False)
     return gain
 
 
+def _parts(response: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Real and imaginary parts, float32[..., 2]."""
+    return response.view(np.float32).reshape(*response.shape, 2)
+
+
+def _search_code(texture: NDArray[np.complex64], visible: NDArray[np.bool_]) -> tuple[Words, Words]:
+    return _code(_search_response(texture), visible[:, ::2], spread_columns(_COLUMNS))
+
+
+def _verification_code(texture: NDArray[np.complex64], visible: NDArray[np.bool_]) -> tuple[Words, Words]:
+    return _code(_verification_response(texture), visible, _NATURAL)
+
+
+def _code(response: NDArray[np.complex64], visible: NDArray[np.bool_], order: NDArray[np.int64]) -> tuple[Words, Words]:
+    """Bits and masks, uint64[count, words] each."""
+    parts = _parts(response)
+    strength = np.abs(parts).reshape(*parts.shape[:2], -1)
+    fragile = int(EXTRACTION.fragile_share * strength.shape[-1])
+    limit = np.partition(strength, fragile, axis=-1)[..., fragile]
+    comparable = _as_bits(visible, response) & (np.abs(parts) >= limit[..., None, None, None])
+    return pack_words((parts > 0) & comparable, order), pack_words(comparable, order)
+
+
+def _as_bits(visible: NDArray[np.bool_], response: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    """bool[count, rows, columns] for every filter and part, bool[count, filters, rows, columns, 2]."""
+    return np.broadcast_to(visible[:, None, :, :, None], (*response.shape, 2))
+
+
 def _visible(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
-    """bool[count, 8, 128], False behind an upper lid (column 96 is up), a lower lid, and patches of lashes."""
-    column = np.arange(LAYOUT.columns)
-    radius = (np.arange(_BANDS) + 0.5) / _BANDS
-    up = np.sin(column * (2.0 * np.pi / LAYOUT.columns))[None, None, :]
+    """bool[count, 16, 128], False behind an upper lid (column 96 is up), a lower lid, and patches of lashes."""
+    column = np.arange(_COLUMNS)
+    radius = (np.arange(_ROWS) + 0.5) / _ROWS
+    up = np.sin(column * (2.0 * np.pi / _COLUMNS))[None, None, :]
     # Height above the iris centre in iris radii, the pupil taking 0.4 of it.
     height = -(0.4 + 0.6 * radius)[None, :, None] * up
-    lid = rng.uniform(0.35, 1.05, (count, 1, 1))
-    lower = rng.uniform(0.65, 1.3, (count, 1, 1))
+    lid = rng.uniform(0.2, 0.85, (count, 1, 1))
+    lower = rng.uniform(0.5, 1.2, (count, 1, 1))
     hidden = (height > lid) | (-height > lower)
-    lashes = rng.random((count, 1, LAYOUT.columns // 2)) < 0.25 * (np.sin(column[::2] * (2 * np.pi / 128)) < -0.3)
+    lashes = rng.random((count, 1, _COLUMNS // 2)) < 0.25 * (np.sin(column[::2] * (2 * np.pi / _COLUMNS)) < -0.3)
     hidden |= np.repeat(lashes, 2, axis=2) & (height > lid - 0.35)
     return np.asarray(~hidden)
-
-
-def _words(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """bool[count, 8, 128, 2] (as in ``iris_encoding.pack``) to uint64[count, 32]."""
-    ordered = bits.transpose(0, 2, 1, 3).reshape(len(bits), -1)
-    return np.packbits(ordered, axis=1, bitorder="little").view("<u8").astype(np.uint64)

@@ -1,35 +1,42 @@
-"""1:N search of iris codes: an exact scan of every reference, over FAISS storage.
+"""1:N search of iris codes in two stages: the beginning of every search code, then the whole of those that are like.
 
-Codes (masked bits zero) lie in a FAISS ``IndexBinaryFlat``, masks beside it. The scan is the comparison itself, so its
-shortlist loses nothing. ``IrisScan.FAISS`` lets FAISS choose instead, by the plain Hamming distance of every rotation:
-FAISS knows no masks, so that two codes with much hidden seem more alike than they are; what it chose is scored exactly.
+Steps of a shortlist:
+
+1. The first 512 bits of the search code, which lie all round the eye, are compared with every reference at every
+   rotation, masked and normalised as in the whole comparison (no rotation may be left out: that is what loses mates).
+2. References that reach a threshold there, and where these are too few the best of the others, are compared by the
+   whole search code, which gives their order.
+
+``IrisScan.EXACT`` compares the whole search code with every reference instead; it is the reference that the two stages
+are measured by. Neither looks at verification codes: scores (``compare``) come from them.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.iris.comparison import IrisComparator, PreparedIris
-from matcher.iris.kernel import score_rows
+from matcher.iris.kernel import LANES, score_blocks, score_rows
+from matcher.iris.parameters import ALGORITHM, VERSION
+from matcher.iris.storage import IrisStorage
 from matcher.modality import ALL_LABELS
 from matcher.slots import SlotTable
-from matcher.templates import IrisTemplate, Template
+from matcher.templates import IrisCode, IrisTemplate, Template
 
 
 class IrisScan(enum.Enum):
     """How a shortlist is chosen."""
 
-    EXACT = "exact"
-    """By the masked, normalised comparison with every reference."""
+    TWO_STAGES = "two-stages"
+    """By the beginning of the search code, then by the whole of it."""
 
-    FAISS = "faiss"
-    """By FAISS, unmasked Hamming distance of all rotations; what it finds is then scored exactly."""
+    EXACT = "exact"
+    """By the whole search code of every reference."""
 
 
 class IrisIndex:
@@ -38,19 +45,21 @@ class IrisIndex:
     Args:
         comparator: gives the scores.
         scan: how shortlists are chosen.
+        folder: where the mapped file of verification codes lies; None for the system's folder of temporary files.
     """
 
-    def __init__(self, comparator: IrisComparator | None = None, scan: IrisScan = IrisScan.EXACT) -> None:
+    def __init__(
+        self,
+        comparator: IrisComparator | None = None,
+        scan: IrisScan = IrisScan.TWO_STAGES,
+        folder: Path | None = None,
+    ) -> None:
         self.comparator = comparator or IrisComparator()
         self.scan = scan
-        self._words = self.comparator.parameters.words
+        self._folder = folder
         self._slots = SlotTable()
-        self._storage = faiss.IndexBinaryFlat(64 * self._words)
-        self._codes = _stored_words(self._storage, self._words)
-        self._masks = np.zeros((256, self._words), np.uint64)
-        # Compiles the kernel now rather than within the first search.
-        nothing = np.zeros((self.comparator.parameters.rotations, self._words), np.uint64)
-        self._score(PreparedIris(nothing, nothing, 0), np.zeros(0, np.int64))
+        self._storage = IrisStorage(self.comparator.parameters, folder)
+        self._compile()
 
     def __len__(self) -> int:
         """How many references are alive."""
@@ -70,18 +79,21 @@ class IrisIndex:
 
         Raises:
             ModelMismatch, TemplateInvalid: a template that the comparator does not understand.
+            StorageFailure: there is no room for the mapped file.
         """
         templates = [self.comparator.check(template) for _, _, template in additions]
+        self._storage.reserve(len(templates))
         self._slots.remove(removals)
         if templates:
-            self._append(templates, [i for i, _, _ in additions], [labels for _, labels, _ in additions])
+            self._slots.append([i for i, _, _ in additions], [labels for _, labels, _ in additions])
+            self._storage.append(templates)
         if self._slots.wants_compaction():
             self._compact()
 
     def shortlist(
         self, probes: Sequence[PreparedIris], count: int, labels: int = ALL_LABELS
     ) -> list[NDArray[np.int64]]:
-        """Ids of at most ``count`` references a probe, best score first, equal scores by id.
+        """Ids of at most ``count`` references a probe, best search code first, equal scores by id.
 
         References that cannot be compared with the probe come last.
         """
@@ -93,62 +105,67 @@ class IrisIndex:
         found = []
         for probe in probes:
             worth = rows
-            if self.scan is IrisScan.FAISS and count < len(rows):
-                worth = self._nearest_by_faiss(probe, count, selected)
-            found.append(_best(self._slots.ids[worth], self._score(probe, worth), count))
+            if self.scan is IrisScan.TWO_STAGES and count < len(rows):
+                worth = self._worth_comparing(probe, selected, rows, count)
+            found.append(_best(self._slots.ids[worth], self.compare_search_codes(probe, worth), count))
         return found
 
     def compare(self, probe: PreparedIris, references: NDArray[np.int64]) -> NDArray[np.float64]:
         """Raw scores, float64[n]; NaN: unknown id, or not comparable."""
-        return self._score(probe, self._slots.slots(references))
+        return self.comparator.compare_rows(probe, self._storage.verification, self._slots.slots(references))
 
-    def _score(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        weights = self.comparator.parameters.weights
-        return score_rows(probe.bits, probe.masks, self._codes, self._masks, rows, weights)
+    def compare_search_codes(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """0.5 - HDnorm of whole search codes, float64[n], by row of this index; NaN: not comparable."""
+        code = self.comparator.parameters.search
+        scores = np.empty(len(rows), np.float64)
+        score_rows(
+            probe.search_bits, probe.search_masks, self._storage.search, rows, code.least_bits,
+            float(code.reference_bits), scores,
+        )  # fmt: skip
+        return scores
 
-    def _nearest_by_faiss(self, probe: PreparedIris, count: int, selected: NDArray[np.bool_]) -> NDArray[np.int64]:
-        bitmap = np.packbits(selected, bitorder="little")
-        selector = faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
-        parameters = faiss.SearchParameters()
-        parameters.sel = selector
-        _, rows = self._storage.search(_as_bytes(probe.bits), count, params=parameters)
-        found = np.unique(rows)
-        return found[found >= 0].astype(np.int64)
-
-    def _append(self, templates: Sequence[IrisTemplate], ids: Sequence[int], labels: Sequence[int]) -> None:
-        start = self._slots.size
-        need = start + len(templates)
-        if need > len(self._masks):
-            grown = np.zeros((max(need, 2 * len(self._masks)), self._words), np.uint64)
-            grown[:start] = self._masks[:start]
-            self._masks = grown
-        self._masks[start:need] = [template.mask for template in templates]
-        self._storage.add(_as_bytes(np.stack([template.bits for template in templates])))
-        self._codes = _stored_words(self._storage, self._words)
-        self._slots.append(ids, labels)
+    def compare_prefixes(self, probe: PreparedIris, selected: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """0.5 - HDnorm of the first stage, float64[rows]; -inf where a row is not ``selected``, NaN: not comparable."""
+        code = self.comparator.parameters.prefix
+        blocks = self._storage.blocks
+        wanted = np.zeros(len(blocks) * LANES, np.bool_)
+        wanted[: len(selected)] = selected
+        scores = np.empty(len(wanted), np.float64)
+        score_blocks(
+            np.ascontiguousarray(probe.search_bits[:, : code.words]),
+            np.ascontiguousarray(probe.search_masks[:, : code.words]),
+            blocks, wanted, code.least_bits, float(code.reference_bits), scores,
+        )  # fmt: skip
+        return scores[: len(selected)]
 
     def _compact(self) -> None:
-        keep = self._slots.compact()
-        storage = faiss.IndexBinaryFlat(64 * self._words)
-        storage.add(_as_bytes(self._codes[keep]))
-        masks = np.zeros((max(256, len(keep)), self._words), np.uint64)
-        masks[: len(keep)] = self._masks[keep]
-        self._masks = masks
-        self._codes = _stored_words(storage, self._words)
-        self._storage = storage
+        fresh = IrisStorage(self.comparator.parameters, self._folder)
+        # Before the rows get new numbers: with no room, all stays as it is.
+        fresh.reserve(len(self._slots))
+        fresh.copy(self._storage, self._slots.compact())
+        self._storage = fresh
 
+    def _compile(self) -> None:
+        """Compiles the loops now rather than within the first search."""
+        p, none = self.comparator.parameters, np.zeros(0, np.int64)
+        search, verification = (
+            IrisCode(np.zeros(code.words, np.uint64), np.zeros(code.words, np.uint64))
+            for code in (p.search, p.verification)
+        )
+        nothing = self.check(IrisTemplate(ALGORITHM, VERSION, p.search.columns, search, verification))
+        self.compare_prefixes(nothing, np.zeros(0, np.bool_))
+        self.compare_search_codes(nothing, none)
+        self.compare(nothing, none)
 
-def _as_bytes(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """uint64[n, w] as the uint8[n, 8 w] that FAISS takes."""
-    return np.ascontiguousarray(words).view(np.uint8)
-
-
-def _stored_words(storage: Any, words: int) -> NDArray[np.uint64]:
-    """uint64[ntotal, words], a view of what FAISS stores, good until the next ``add`` (which may move the storage)."""
-    if storage.ntotal == 0:
-        return np.zeros((0, words), np.uint64)
-    stored: NDArray[np.uint8] = faiss.rev_swig_ptr(storage.xb.data(), storage.ntotal * storage.code_size)
-    return stored.view(np.uint64).reshape(storage.ntotal, words)
+    def _worth_comparing(
+        self, probe: PreparedIris, selected: NDArray[np.bool_], rows: NDArray[np.int64], count: int
+    ) -> NDArray[np.int64]:
+        """Rows for the second stage, ascending: all above the threshold, or the ``count`` best where they are fewer."""
+        scores = self.compare_prefixes(probe, selected)
+        above = np.flatnonzero(scores >= self.comparator.parameters.prefix_threshold)
+        if len(above) >= count:
+            return above
+        return np.sort(_best(rows, scores[rows], count))
 
 
 def _best(ids: NDArray[np.int64], scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:

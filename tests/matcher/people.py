@@ -10,10 +10,10 @@ from matcher.calibration import Calibration, Calibrations
 from matcher.changes import EncounterEnrolled, Reference
 from matcher.gallery import Probe
 from matcher.positions import Modality, Position
-from matcher.templates import FaceTemplate, IrisTemplate, Template
+from matcher.templates import FaceTemplate, IrisCode, IrisTemplate, Template
 
 FACE = "face-test-1"
-IRIS = "iris-loggabor-1"
+IRIS = "iris-loggabor-2"
 
 
 def face(seed: int, capture: int = 0, noise: float = 0.5, algorithm: str = FACE) -> FaceTemplate:
@@ -25,12 +25,16 @@ def face(seed: int, capture: int = 0, noise: float = 0.5, algorithm: str = FACE)
 
 
 def iris(seed: int, capture: int = 0, flips: float = 0.1) -> IrisTemplate:
-    """A capture of an eye, of 2,048 independent bits."""
-    bits = np.random.default_rng((1, seed)).integers(0, 2, 2048, dtype=np.uint8)
+    """A capture of an eye, of independent bits, all comparable."""
+    return IrisTemplate(IRIS, 1, 128, _code(2048, seed, capture, flips), _code(8192, seed, capture, flips))
+
+
+def _code(size: int, seed: int, capture: int, flips: float) -> IrisCode:
+    bits = np.random.default_rng((1, seed)).integers(0, 2, size, dtype=np.uint8)
     if capture:
-        bits ^= (np.random.default_rng((2, seed, capture)).random(2048) < flips).astype(np.uint8)
+        bits ^= (np.random.default_rng((2, seed, capture)).random(size) < flips).astype(np.uint8)
     words = np.packbits(bits, bitorder="little").view(np.uint64).copy()
-    return IrisTemplate(IRIS, 1, 128, words, np.full(32, np.iinfo(np.uint64).max, np.uint64))
+    return IrisCode(words, np.full(size // 64, np.iinfo(np.uint64).max, np.uint64))
 
 
 def enrolled(

@@ -227,7 +227,7 @@ def test_a_folder_s_artefact_replaces_the_shipped_one(tmp_path: Path, fitted: Ca
     (tmp_path / "any-name.json").write_text(json.dumps(mine))
     loaded = Calibrations.load(tmp_path)
     assert loaded["face-compact-1"].about["data"] == "exponential"
-    assert loaded["iris-loggabor-1"] is Calibrations.load()["iris-loggabor-1"]
+    assert loaded["iris-loggabor-2"] is Calibrations.load()["iris-loggabor-2"]
     assert shipped.about["data"] != "exponential"
 
 
@@ -266,7 +266,7 @@ def test_shipped_artefacts_cover_what_ships() -> None:
         assert artefact.about["impostor_comparisons"] > 50_000
 
 
-@pytest.mark.parametrize("algorithm", ["finger-leader-1", "face-compact-1", "iris-loggabor-1"])
+@pytest.mark.parametrize("algorithm", ["finger-leader-1", "face-compact-1", "iris-loggabor-2"])
 def test_shipped_artefacts_say_how_good_they_are(algorithm: str) -> None:
     artefact = Calibrations.load()[algorithm]
     about = artefact.about

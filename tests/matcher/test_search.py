@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
+from matcher.changes import EncounterEnrolled
 from matcher.decision import DecisionParameters, Verdict
 from matcher.errors import InvalidInput, NotCalibrated, NotFound
+from matcher.fusion_model import Correlations, FusionModel
 from matcher.gallery import Probe
 from matcher.positions import Position
-from matcher.search import SearchEngine, SearchRequest
+from matcher.search import SearchEngine, SearchRequest, SearchResult
 from matcher.shards.local import LocalShards
+from matcher.templates import Template
 from tests.matcher.people import calibrations, enrolled, face, face_probe, iris
 
 
@@ -49,6 +52,40 @@ def test_unknown_person_is_no_hit() -> None:
     result = engine().identify(SearchRequest((face_probe(4321), Probe(Position.IRIS_LEFT, iris(4321)))))
     assert result.verdict is Verdict.NO_HIT
     assert all(c.verdict is Verdict.NO_HIT for c in result.candidates)
+
+
+def test_two_eyes_with_several_references_each_are_fused_by_their_correlation() -> None:
+    """Two encounters with both eyes each; the eyes of one person count for less the more they have in common."""
+    sides = (Position.IRIS_LEFT, Position.IRIS_RIGHT)
+
+    def people() -> LocalShards:
+        backend = LocalShards(1)
+        changes: list[EncounterEnrolled] = []
+        for i in range(40):
+            for e in range(2):
+                samples: list[tuple[int, Position, Template]] = [
+                    (4 * i + 2 * e + s, sides[s], iris(2 * i + s, 1 + 7 * e, 0.2 - 0.1 * e)) for s in range(2)
+                ]
+                changes.append(enrolled(len(changes) + 1, f"p{i}", samples, encounter=str(e)))
+        backend.apply(changes, len(changes))
+        return backend
+
+    def search(related: Correlations, eyes: Sequence[int]) -> SearchResult:
+        model = FusionModel(evidence=related, strangers=related, strangers_limit=related)
+        probes = tuple(Probe(sides[s], iris(2 * 11 + s, 3, 0.25)) for s in eyes)
+        return SearchEngine(people(), calibrations(), fusion=model).identify(SearchRequest(probes))
+
+    scores = []
+    for related in (Correlations(), Correlations(eyes=0.5), Correlations(eyes=1.0)):
+        found = search(related, (0, 1)).candidates[0]
+        assert found.subject_id == "p11"
+        assert sorted(e.comparison.probe_position for e in found.evidence) == sorted(sides)
+        # The second encounter's references are more like the probe: the best of an eye's references counts.
+        assert {e.comparison.encounter_id for e in found.evidence} == {"1"}
+        scores.append(found.fused.score)
+    alone = [search(Correlations(), (s,)).candidates[0].fused.score for s in range(2)]
+    assert scores[0] > scores[1] > scores[2]
+    assert scores[1] > max(alone)
 
 
 def test_two_modalities_beat_one() -> None:

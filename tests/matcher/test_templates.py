@@ -16,8 +16,10 @@ from matcher.templates import (
     MAX_TEMPLATE_BYTES,
     FaceTemplate,
     FingerTemplate,
+    IrisCode,
     IrisTemplate,
     Template,
+    spread_columns,
     template_from_bytes,
 )
 
@@ -53,11 +55,17 @@ def face_templates(draw: st.DrawFn) -> FaceTemplate:
 
 @st.composite
 def iris_templates(draw: st.DrawFn) -> IrisTemplate:
-    w = draw(st.integers(1, 64))
-    columns = draw(st.sampled_from([c for c in range(8, 1025) if (64 * w) % c == 0]))
-    words = hnp.arrays(np.uint64, w, elements=st.integers(0, 2**64 - 1))
-    mask = draw(words)
-    return IrisTemplate(draw(algorithms), draw(versions), columns, draw(words) & mask, mask)
+    columns = 2 ** draw(st.integers(3, 9))
+    short = max(1, columns // 8) * draw(st.integers(1, 3))
+    long = columns * draw(st.integers(1, 2))
+    return IrisTemplate(draw(algorithms), draw(versions), columns, draw(iris_codes(short)), draw(iris_codes(long)))
+
+
+@st.composite
+def iris_codes(draw: st.DrawFn, words: int) -> IrisCode:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    mask = rng.integers(0, 2**64, words, dtype=np.uint64)
+    return IrisCode(rng.integers(0, 2**64, words, dtype=np.uint64) & mask, mask)
 
 
 templates: st.SearchStrategy[Template] = st.one_of(finger_templates(), face_templates(), iris_templates())
@@ -67,7 +75,7 @@ def examples() -> list[Template]:
     """One small template of each class."""
     rng = np.random.default_rng(1)
     face = rng.standard_normal(64)
-    mask = rng.integers(0, 2**64, 2, dtype=np.uint64)
+    mask, long = rng.integers(0, 2**64, 2, dtype=np.uint64), rng.integers(0, 2**64, 8, dtype=np.uint64)
     return [
         FingerTemplate(
             "finger-a",
@@ -82,7 +90,7 @@ def examples() -> list[Template]:
             7,
         ),
         FaceTemplate("face-a", 2, (face / np.linalg.norm(face)).astype(np.float32)),
-        IrisTemplate("iris-a", 3, 16, mask & np.uint64(0xFF00FF00FF00FF00), mask),
+        IrisTemplate("iris-a", 3, 8, IrisCode(mask & np.uint64(0xFF00FF00FF00FF00), mask), IrisCode(long, long.copy())),
     ]
 
 
@@ -117,9 +125,10 @@ def test_every_field_survives_exactly() -> None:
     assert np.array_equal(face.embedding, second.embedding)
     assert isinstance(iris, IrisTemplate)
     assert isinstance(third, IrisTemplate)
-    assert iris.columns == 16
-    assert np.array_equal(iris.bits, third.bits)
-    assert np.array_equal(iris.mask, third.mask)
+    assert iris.columns == 8
+    for code, other in ((iris.search, third.search), (iris.verification, third.verification)):
+        assert np.array_equal(code.bits, other.bits)
+        assert np.array_equal(code.mask, other.mask)
 
 
 def test_the_bytes_are_those_of_the_documented_layout() -> None:
@@ -201,13 +210,13 @@ def test_more_than_the_limit_is_refused_before_it_is_read() -> None:
 def test_the_largest_templates_fit_the_limit() -> None:
     e = np.zeros(4096, np.float32)
     e[0] = 1
-    full = np.full(IrisTemplate.MAX_WORDS, 2**64 - 1, np.uint64)
+    full = np.full(IrisCode.MAX_WORDS, 2**64 - 1, np.uint64)
     n = FingerTemplate.MAX_MINUTIAE
     z = np.zeros(n, np.int16)
     long_vector = np.full(FingerTemplate.MAX_VECTOR, -127, np.int8)
     large: list[Template] = [
         FaceTemplate("x" * 64, 1, e),
-        IrisTemplate("x" * 64, 1, 1024, full, full.copy()),
+        IrisTemplate("x" * 64, 1, 1024, IrisCode(full, full.copy()), IrisCode(full.copy(), full.copy())),
         FingerTemplate("x" * 64, 1, 1, 1, z, z.copy(), z.astype(np.uint16), z.astype(np.uint8), long_vector, 0xFFFF),
     ]
     for template in large:
@@ -297,23 +306,41 @@ def test_what_is_no_unit_vector_is_no_face(embedding: np.ndarray[tuple[int, ...]
         FaceTemplate("a", 1, embedding)
 
 
+def iris_code(words: int) -> IrisCode:
+    return IrisCode(np.zeros(words, np.uint64), np.ones(words, np.uint64))
+
+
 def test_inconsistent_irises_are_refused() -> None:
     one = np.ones(2, np.uint64)
-    for columns, bits, mask in (
-        (16, one, np.zeros(2, np.uint64)),
-        (7, one, one.copy()),
-        (15, one, one.copy()),
-        (16, one, np.ones(3, np.uint64)),
-        (16, np.zeros(0, np.uint64), np.zeros(0, np.uint64)),
-        (16, one.astype(np.int64), one.copy()),
+    for bits, mask in (
+        (one, np.zeros(2, np.uint64)),
+        (one, np.ones(3, np.uint64)),
+        (np.zeros(0, np.uint64), np.zeros(0, np.uint64)),
+        (np.zeros(1025, np.uint64), np.zeros(1025, np.uint64)),
+        (one.astype(np.int64), one.copy()),
     ):
         with pytest.raises(TemplateInvalid):
-            IrisTemplate("a", 1, columns, bits, mask)  # type: ignore[arg-type]
+            IrisCode(bits, mask)  # type: ignore[arg-type]
+    IrisTemplate("a", 1, 16, iris_code(2), iris_code(16))
+    for columns, short, long in ((4, 2, 16), (12, 3, 12), (2048, 256, 1024), (16, 1, 16), (16, 3, 16), (16, 2, 8)):
+        with pytest.raises(TemplateInvalid):
+            IrisTemplate("a", 1, columns, iris_code(short), iris_code(long))
+
+
+@pytest.mark.parametrize("columns", [8, 128, 1024])
+def test_spread_columns_begin_all_round_the_eye(columns: int) -> None:
+    order = spread_columns(columns)
+    assert sorted(order.tolist()) == list(range(columns))
+    assert np.array_equal(order[order], np.arange(columns))
+    for part in (2, 4, 8):
+        assert sorted(order[:part].tolist()) == list(range(0, columns, columns // part))
 
 
 @pytest.mark.parametrize("template", examples(), ids=lambda t: t.modality)
 def test_arrays_cannot_be_written(template: Template) -> None:
-    arrays = [v for v in vars(template_from_bytes(template.to_bytes())).values() if isinstance(v, np.ndarray)]
+    fields = list(vars(template_from_bytes(template.to_bytes())).values())
+    fields += [field for code in fields if isinstance(code, IrisCode) for field in vars(code).values()]
+    arrays = [field for field in fields if isinstance(field, np.ndarray)]
     assert arrays
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matcher.errors import InvalidInput, ModelMismatch
 from matcher.face.comparison import FaceComparator, cosines
 from matcher.positions import Modality
-from matcher.templates import IrisTemplate
+from matcher.templates import IrisCode, IrisTemplate
 from tests.matcher.face.embeddings import FACE_ALGORITHM, face_template, random_units
 
 
@@ -56,7 +56,8 @@ def test_templates_of_another_model_are_refused() -> None:
 
 
 def test_a_template_of_another_modality_is_refused() -> None:
-    iris = IrisTemplate(FACE_ALGORITHM, 1, 64, np.zeros(2, np.uint64), np.zeros(2, np.uint64))
+    search, verification = (IrisCode(np.zeros(n, np.uint64), np.zeros(n, np.uint64)) for n in (8, 64))
+    iris = IrisTemplate(FACE_ALGORITHM, 1, 64, search, verification)
     with pytest.raises(InvalidInput, match="iris"):
         FaceComparator(FACE_ALGORITHM).prepare(iris)
 

@@ -1,42 +1,61 @@
-"""IrisIndex against brute force by the comparator, with label filters, removals, replacements and compaction."""
+"""IrisIndex against brute force by the slow comparisons, with label filters, removals, replacements and compaction."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from matcher.errors import ModelMismatch
+from matcher.errors import ModelMismatch, StorageFailure
 from matcher.iris.comparison import IrisComparator
 from matcher.iris.index import IrisIndex, IrisScan
+from matcher.iris.parameters import PARAMETERS
 from matcher.modality import ALL_LABELS
 from matcher.templates import IrisTemplate
-from tests.matcher.iris.codes import random_template, second_capture
+from tests.matcher.iris.codes import random_template, reference_search_score, second_capture
 
 Records = dict[int, tuple[int, IrisTemplate]]
+Ranks = dict[int, float]
 COMPARATOR = IrisComparator()
 
 
-def brute_force(probe: IrisTemplate, records: Records, count: int, labels: int = ALL_LABELS) -> list[int]:
-    prepared = COMPARATOR.prepare(probe)
-    ranked = []
-    for reference, (label, template) in records.items():
-        if label & labels:
-            score = COMPARATOR.compare(prepared, COMPARATOR.prepare(template))
-            ranked.append((math.inf if math.isnan(score) else -score, reference))
-    return [reference for _, reference in sorted(ranked)[:count]]
+def ranks_of(probe: IrisTemplate, records: Records, columns: int = PARAMETERS.search.columns) -> Ranks:
+    """Minus the search score of every reference, infinite where it cannot be compared."""
+    scores = {i: reference_search_score(probe, template, columns) for i, (_, template) in records.items()}
+    return {i: math.inf if math.isnan(score) else -score for i, score in scores.items()}
+
+
+def exact(probe: IrisTemplate, records: Records, count: int, labels: int = ALL_LABELS) -> list[int]:
+    ranks = ranks_of(probe, records)
+    return sorted((i for i in records if records[i][0] & labels), key=lambda i: (ranks[i], i))[:count]
+
+
+def two_stages(probe: IrisTemplate, records: Records, count: int, labels: int = ALL_LABELS) -> list[int]:
+    """The shortlist by the steps of ``matcher.iris.index``."""
+    first, whole = ranks_of(probe, records, PARAMETERS.prefix_columns), ranks_of(probe, records)
+    chosen = sorted((i for i in records if records[i][0] & labels), key=lambda i: (first[i], i))
+    above = [i for i in chosen if first[i] <= -PARAMETERS.prefix_threshold]
+    worth = above if len(above) >= count else chosen[:count]
+    return sorted(worth, key=lambda i: (whole[i], i))[:count]
+
+
+REFERENCE: dict[IrisScan, Callable[[IrisTemplate, Records, int, int], list[int]]] = {
+    IrisScan.EXACT: exact,
+    IrisScan.TWO_STAGES: two_stages,
+}
 
 
 def gallery(seed: int, size: int) -> Records:
     """Ids in no order, labels 1, 2 or both, masks from nearly nothing to everything."""
     rng = np.random.default_rng(seed)
     ids = rng.permutation(10 * size)[:size]
-    return {int(i): (int(rng.integers(1, 4)), random_template(rng, float(rng.uniform(0.3, 1.0)))) for i in ids}
+    return {int(i): (int(rng.integers(1, 4)), random_template(rng, float(rng.uniform(0.15, 1.0)))) for i in ids}
 
 
-def index_of(records: Records, scan: IrisScan = IrisScan.EXACT) -> IrisIndex:
+def index_of(records: Records, scan: IrisScan = IrisScan.TWO_STAGES) -> IrisIndex:
     index = IrisIndex(scan=scan)
     index.apply([], [(i, label, template) for i, (label, template) in records.items()])
     return index
@@ -46,22 +65,47 @@ def equal(a: NDArray[np.int64], b: list[int]) -> bool:
     return a.dtype == np.int64 and a.tolist() == b
 
 
+@pytest.mark.parametrize("scan", list(IrisScan))
 @pytest.mark.parametrize("count", [1, 7, 150, 1000])
 @pytest.mark.parametrize("labels", [1, 2, ALL_LABELS])
-def test_exact_shortlist_equals_brute_force(count: int, labels: int) -> None:
+def test_shortlist_equals_brute_force(scan: IrisScan, count: int, labels: int) -> None:
     records = gallery(1, 150)
-    index = index_of(records)
+    index = index_of(records, scan)
     rng = np.random.default_rng(2)
     probes = [random_template(rng), second_capture(records[next(iter(records))][1], rng, 5)]
     found = index.shortlist([COMPARATOR.prepare(p) for p in probes], count, labels)
     for probe, ids in zip(probes, found, strict=True):
-        assert equal(ids, brute_force(probe, records, count, labels))
+        assert equal(ids, REFERENCE[scan](probe, records, count, labels))
+
+
+def test_more_than_were_asked_for_pass_the_first_stage() -> None:
+    """Ten captures of one eye: all of them are compared as a whole, and the best five returned."""
+    rng = np.random.default_rng(12)
+    eye = random_template(rng, 0.9)
+    records = gallery(13, 80) | {2000 + k: (1, second_capture(eye, rng, k - 5, 0.1 + 0.02 * k)) for k in range(10)}
+    found = index_of(records).shortlist([COMPARATOR.prepare(eye)], 5)[0]
+    assert found.tolist() == exact(eye, records, 5)
+    assert min(found) >= 2000
+
+
+def test_scores_of_both_stages_equal_the_slow_ones() -> None:
+    records = gallery(3, 70)
+    index = index_of(records)
+    probe = random_template(np.random.default_rng(4), 0.5)
+    prepared, rows = COMPARATOR.prepare(probe), np.arange(70)
+    whole = [reference_search_score(probe, t) for _, t in records.values()]
+    first = [reference_search_score(probe, t, PARAMETERS.prefix_columns) for _, t in records.values()]
+    np.testing.assert_array_equal(index.compare_search_codes(prepared, rows), whole)
+    selected = rows % 3 > 0
+    selected[64:] = False  # all of the second block
+    np.testing.assert_array_equal(index.compare_prefixes(prepared, selected), np.where(selected, first, -np.inf))
+    assert 5 < np.isnan(whole).sum() < 65, "some masks must be too small, or the test shows nothing of them"
 
 
 def test_compare_equals_the_comparator() -> None:
     records = gallery(3, 80)
     index = index_of(records)
-    probe = COMPARATOR.prepare(random_template(np.random.default_rng(4), 0.6))
+    probe = COMPARATOR.prepare(random_template(np.random.default_rng(4), 0.5))
     ids = np.array([*records, -5, 10**12], np.int64)
     expected = [COMPARATOR.compare(probe, COMPARATOR.prepare(t)) for _, t in records.values()] + [math.nan] * 2
     np.testing.assert_array_equal(index.compare(probe, ids), expected)
@@ -77,12 +121,10 @@ def test_both_scans_find_every_mate_under_a_filter(scan: IrisScan, labels: int) 
     mates = [i for i in range(600) if records[i][0] == labels][::12]
     probes = [second_capture(records[i][1], rng, int(rng.integers(-8, 9)), 0.25) for i in mates]
     found = index.shortlist([COMPARATOR.prepare(p) for p in probes], 10, labels)
-    for probe, mate, ids in zip(probes, mates, found, strict=True):
+    for mate, ids in zip(mates, found, strict=True):
         assert ids[0] == mate
         assert len(ids) == len(set(ids.tolist())) == 10
         assert all(records[int(i)][0] & labels for i in ids)
-        if scan is IrisScan.EXACT:
-            assert equal(ids, brute_force(probe, records, 10, labels))
 
 
 def test_follows_removals_replacements_and_compaction(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,13 +140,15 @@ def test_follows_removals_replacements_and_compaction(monkeypatch: pytest.Monkey
             index.apply([*removed, 999_999], [(i, label, t) for i, (label, t) in added.items()])
             records = {i: records[i] for i in kept} | added
             assert len(index) == len(records)
-            probe = random_template(rng)
-            for labels in (1, 2, ALL_LABELS):
-                (ids,) = index.shortlist([COMPARATOR.prepare(probe)], 1000, labels)
-                assert equal(ids, brute_force(probe, records, 1000, labels))
             probe = second_capture(records[kept[0]][1], rng, -4)
-            (ids,) = index.shortlist([COMPARATOR.prepare(probe)], 3)
-            assert ids[0] == kept[0]
+            labels, count = [(1, 1000), (2, 3), (ALL_LABELS, 5)][step % 3]
+            (ids,) = index.shortlist([COMPARATOR.prepare(probe)], count, labels)
+            assert equal(ids, REFERENCE[scan](probe, records, count, labels))
+            assert index.shortlist([COMPARATOR.prepare(probe)], 3)[0][0] == kept[0]
+            wanted = np.array([kept[0], kept[-1], removed[0]])
+            scores = index.compare(COMPARATOR.prepare(probe), wanted)
+            assert scores[0] > 0.15
+            assert math.isnan(scores[2])
 
 
 @pytest.mark.parametrize("scan", list(IrisScan))
@@ -123,7 +167,25 @@ def test_a_bad_addition_changes_nothing() -> None:
     records = gallery(10, 5)
     index = index_of(records)
     good = random_template(np.random.default_rng(11))
-    bad = IrisTemplate("iris-other", 1, good.columns, good.bits, good.mask)
+    bad = IrisTemplate("iris-other", 1, good.columns, good.search, good.verification)
     with pytest.raises(ModelMismatch):
         index.apply(list(records), [(1, 1, good), (2, 1, bad)])
     assert len(index) == 5
+
+
+def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = gallery(14, 6)
+    index = index_of(records)
+    rng = np.random.default_rng(15)
+    probe = COMPARATOR.prepare(random_template(rng))
+    before = index.shortlist([probe], 10)[0].tolist()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matcher.mapped.os.posix_fallocate", full)
+    many = [(1000 + k, 1, random_template(rng)) for k in range(1100)]
+    with pytest.raises(StorageFailure, match="free disk space"):
+        index.apply(list(records), many)
+    assert len(index) == 6
+    assert index.shortlist([probe], 10)[0].tolist() == before

@@ -96,7 +96,7 @@ def test_templates_of_another_model_are_refused(tmp_path: Path) -> None:
         FaceTemplate(FACE, 1, np.eye(1, 64, dtype=np.float32)[0]),
         dataclasses.replace(iris(1), version=2),
         dataclasses.replace(iris(1), columns=64),
-        FaceTemplate("iris-loggabor-1", 1, np.eye(1, 64, dtype=np.float32)[0]),
+        FaceTemplate("iris-loggabor-2", 1, np.eye(1, 64, dtype=np.float32)[0]),
     ],
 )
 def test_what_the_indexes_could_not_take_is_refused_before_it_is_written(tmp_path: Path, spoilt: Template) -> None:

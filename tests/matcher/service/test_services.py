@@ -26,7 +26,7 @@ from enrollment.client import AmbisClient, CallFailed, ClientOptions, image_samp
 from matcher.errors import PreconditionFailed
 from matcher.positions import Position
 from matcher.service.server import SERVICES, AmbisServer, ServerOptions
-from matcher.templates import FaceTemplate, IrisTemplate
+from matcher.templates import FaceTemplate, IrisCode, IrisTemplate
 from tests.matcher.people import FACE, face
 from tests.matcher.service.running import start
 
@@ -297,8 +297,9 @@ def test_long_texts_come_back_shortened(server: AmbisServer, client: AmbisClient
 
 
 def test_templates_that_no_search_would_find_are_refused(client: AmbisClient) -> None:
-    nothing = IrisTemplate("iris-loggabor-1", 1, 128, np.zeros(32, np.uint64), np.zeros(32, np.uint64))
-    misnamed = FaceTemplate("iris-loggabor-1", 1, face(1).embedding)
+    search, verification = (IrisCode(np.zeros(n, np.uint64), np.zeros(n, np.uint64)) for n in (32, 128))
+    nothing = IrisTemplate("iris-loggabor-2", 1, 128, search, verification)
+    misnamed = FaceTemplate("iris-loggabor-2", 1, face(1).embedding)
     for template, reason in ((nothing, "TEMPLATE_UNUSABLE"), (misnamed, "TEMPLATE_INVALID")):
         position = Position.IRIS_LEFT if template is nothing else Position.FACE
         bad = image_sample(position, template.to_bytes())
