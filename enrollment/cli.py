@@ -35,6 +35,7 @@ from enrollment.calibration.commands import calibrate
 from enrollment.client import AmbisClient, image_sample, read_options
 from enrollment.evaluation.commands import add_commands
 from enrollment.manifest import read_manifest
+from enrollment.model_commands import models_app
 from enrollment.reporting import reported
 from enrollment.settings import Settings, load_settings
 from matcher.decision import Verdict
@@ -52,6 +53,8 @@ app = typer.Typer(
 )
 subject_app = typer.Typer(help="Subjects on record.", no_args_is_help=True)
 app.add_typer(subject_app, name="subject")
+
+app.add_typer(models_app, name="models")
 
 add_commands(app)
 app.command()(calibrate)

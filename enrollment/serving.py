@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from pathlib import Path
 
 import cv2
 
@@ -84,16 +83,9 @@ def load_extractors(settings: Settings) -> Extractors:
     missing: dict[Modality, str] = {}
     if settings.face_pack == "none":
         missing[Modality.FACE] = "faces are switched off by the setting face_pack = 'none'"
-    elif settings.face_pack != "compact" and not settings.face_pack_licence_accepted:
-        raise PreconditionFailed(
-            f"face_pack names {settings.face_pack}. InsightFace packs are licensed for non-commercial research only: "
-            "if you hold a licence for it, set face_pack_licence_accepted = true (AMBIS_FACE_PACK_LICENCE_ACCEPTED=1)",
-            reason="LICENCE_NOT_ACCEPTED",
-        )
     else:
         try:
-            pack = None if settings.face_pack == "compact" else Path(settings.face_pack)
-            extractors.append(load_face_extractor(pack))
+            extractors.append(load_face_extractor(settings.face_pack, settings.face_licences_acknowledged))
         except ModalityUnavailable as unavailable:
             log.warning("no faces: %s", unavailable.message)
             missing[Modality.FACE] = unavailable.message

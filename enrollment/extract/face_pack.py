@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from enrollment.extract.face_alignment import Alignment
+from enrollment.extract.face_description import PackDescription
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FaceBox:
@@ -68,7 +71,11 @@ class FacePack(Protocol):
     """A detector and a recogniser that go together; thread-safe."""
 
     algorithm: str
-    """Id of the recogniser, which its templates carry."""
+    """Id of the recogniser, which its templates carry; ``description.algorithm``."""
+    description: PackDescription
+    """Licence, provenance and the like."""
+    alignment: Alignment
+    """The crop that ``embed`` takes."""
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[FaceBox]:
         """All faces of an image, uint8[height, width, 3] RGB, in any order."""
@@ -79,5 +86,5 @@ class FacePack(Protocol):
         ...
 
     def embed(self, aligned: NDArray[np.uint8]) -> FaceEmbedding:
-        """The embedding of an aligned crop, uint8[112, 112, 3] RGB."""
+        """The embedding of a crop cut by ``alignment``, uint8[side, side, 3] RGB."""
         ...

@@ -17,7 +17,9 @@ from PIL import Image
 from enrollment.demo_faces import PEOPLE, STRANGER, group_photo, people, rendition
 from enrollment.extract.extraction import ModalityExtractor
 from enrollment.extract.face import FaceExtractor, load_face_extractor
+from enrollment.extract.face_alignment import ARCFACE_ALIGNMENT
 from enrollment.extract.face_compact import CompactPack, five_points
+from enrollment.extract.face_description import PackDescription
 from enrollment.extract.face_pack import FaceBox, FaceEmbedding, unit_sum
 from enrollment.images import DecodedImage, decode_image
 from enrollment.models import RECOGNISER, pack_folder, read_model
@@ -32,6 +34,8 @@ class FixedPack:
     """A pack whose detector reports the boxes it was given; its embedding says where the eyes were."""
 
     algorithm = "face-fixed-1"
+    description = PackDescription(algorithm, "", 64, "none", True, "made in a test")
+    alignment = ARCFACE_ALIGNMENT
 
     def __init__(self, boxes: list[FaceBox]) -> None:
         self._boxes = boxes
@@ -120,7 +124,7 @@ def test_five_points_out_of_68() -> None:
 
 def test_a_missing_compact_pack_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMBIS_MODELS", str(tmp_path))
-    with pytest.raises(ModalityUnavailable, match=r"enrollment\.models fetch") as caught:
+    with pytest.raises(ModalityUnavailable, match="ambis models fetch") as caught:
         load_face_extractor()
     assert caught.value.reason == "MODALITY_UNAVAILABLE"
 
