@@ -23,6 +23,8 @@ from ambis.v1 import (
     enrollment_service_pb2_grpc,
     identification_service_pb2,
     identification_service_pb2_grpc,
+    migration_service_pb2,
+    migration_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
 )
@@ -33,6 +35,7 @@ from matcher.templates import MAGIC, template_from_bytes
 T = TypeVar("T")
 
 MESSAGE_BYTES = 128 * 1024 * 1024
+SWITCH_SECONDS = 3600.0
 TOO_LARGE = "MESSAGE_TOO_LARGE"
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
@@ -104,6 +107,7 @@ class AmbisClient:
             self._channel = grpc.secure_channel(target, credentials, channel_options)
         self._enrollment = enrollment_service_pb2_grpc.EnrollmentServiceStub(self._channel)
         self._identification = identification_service_pb2_grpc.IdentificationServiceStub(self._channel)
+        self._migration = migration_service_pb2_grpc.MigrationServiceStub(self._channel)
         self._status = status_service_pb2_grpc.StatusServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -177,6 +181,45 @@ class AmbisClient:
         """What the server is and holds."""
         request = status_service_pb2.GetStatusRequest(transaction_id=new_transaction_id())
         return self._call(lambda t: self._status.GetStatus(request, timeout=t), request.transaction_id)
+
+    def start_migration(self, *, retry_failed: bool = False) -> migration_service_pb2.Migration:
+        """Begins the change to the server's next face pack, or goes on with it."""
+        request = migration_service_pb2.StartMigrationRequest(
+            transaction_id=new_transaction_id(), retry_failed=retry_failed
+        )
+        return self._call(
+            lambda t: self._migration.StartMigration(request, timeout=t), request.transaction_id
+        ).migration
+
+    def migration(self) -> migration_service_pb2.Migration:
+        """How far the change is."""
+        request = migration_service_pb2.GetMigrationRequest(transaction_id=new_transaction_id())
+        return self._call(lambda t: self._migration.GetMigration(request, timeout=t), request.transaction_id).migration
+
+    def unmigrated(self) -> Iterator[migration_service_pb2.ListUnmigratedResponse]:
+        """Every sample that the next face pack failed on."""
+        request = migration_service_pb2.ListUnmigratedRequest(transaction_id=new_transaction_id())
+        try:
+            yield from self._migration.ListUnmigrated(request)
+        except grpc.RpcError as error:
+            raise _failed(error, self._target, request.transaction_id) from error
+
+    def complete_migration(self, leave_out: int = 0) -> migration_service_pb2.CompleteMigrationResponse:
+        """Switches to the next face pack. Takes as long as building the index does, whatever the timeout."""
+        request = migration_service_pb2.CompleteMigrationRequest(
+            transaction_id=new_transaction_id(), leave_out=leave_out
+        )
+        try:
+            return self._migration.CompleteMigration(request, timeout=SWITCH_SECONDS)
+        except grpc.RpcError as error:
+            raise _failed(error, self._target, request.transaction_id) from error
+
+    def cancel_migration(self) -> migration_service_pb2.Migration:
+        """Drops everything made for the next face pack."""
+        request = migration_service_pb2.CancelMigrationRequest(transaction_id=new_transaction_id())
+        return self._call(
+            lambda t: self._migration.CancelMigration(request, timeout=t), request.transaction_id
+        ).migration
 
     def _call(self, call: Callable[[float], T], transaction_id: str) -> T:
         deadline = time.monotonic() + self._options.timeout

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from enrollment.migration_command import migrate
 from enrollment.models import COMPACT, FETCH_COMMAND, models_folder, pack_folder
 from enrollment.reporting import EXIT_FAILED, reported
 from enrollment.settings import Settings, load_settings
@@ -23,6 +24,8 @@ from matcher.errors import AmbisError, Unavailable
 models_app = typer.Typer(
     help="Face packs: their licences, fetching, checking, changing to another.", no_args_is_help=True
 )
+
+models_app.command()(migrate)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

@@ -30,11 +30,14 @@ def start_server(settings: Settings) -> AmbisServer:
     Raises:
         InvalidInput: settings that contradict each other.
         NotCalibrated: the fingerprint extractor that was chosen has no calibration artefact.
-        PreconditionFailed, StorageFailure: see AmbisServer.
+        PreconditionFailed: a face pack's licence is not acknowledged; and as AmbisServer.
+        ModalityUnavailable: the face pack to change to cannot be used.
+        StorageFailure: see AmbisServer.
     """
     if settings.calibrations is not None and not settings.calibrations.is_dir():
         raise InvalidInput(f"calibrations names {settings.calibrations}, which is no folder", reason="SETTINGS_INVALID")
     extractors, calibrations = load_extractors(settings), Calibrations.load(settings.calibrations)
+    successor = load_successor(settings, extractors)
     fusion = FusionModel.load(settings.calibrations)
     _check_calibrated(extractors, calibrations)
     _say_what_scores_rest_on(extractors, calibrations, fusion)
@@ -50,8 +53,10 @@ def start_server(settings: Settings) -> AmbisServer:
             extraction_workers=settings.extraction_workers,
             shards=settings.shards,
             keep_samples=settings.keep_samples,
+            migration_workers=settings.migration_workers,
         ),
         fusion,
+        successor,
     )
 
 
@@ -90,6 +95,25 @@ def load_extractors(settings: Settings) -> Extractors:
             log.warning("no faces: %s", unavailable.message)
             missing[Modality.FACE] = unavailable.message
     return Extractors(extractors, missing)
+
+
+def load_successor(settings: Settings, extractors: Extractors) -> Extractors | None:
+    """The same extractors with the face pack to change to; None where the settings name none.
+
+    Raises:
+        ModalityUnavailable: it cannot be used.
+        PreconditionFailed: its licence is not acknowledged.
+        InvalidInput (SETTINGS_INVALID): it is the model that is in use.
+    """
+    if not settings.face_pack_next:
+        return None
+    face = load_face_extractor(settings.face_pack_next, settings.face_licences_acknowledged)
+    if any(status.algorithm == face.algorithm for status in extractors.status()):
+        raise InvalidInput(
+            f"face_pack_next is the model {face.algorithm}, which face_pack is already; remove it",
+            reason="SETTINGS_INVALID",
+        )
+    return extractors.with_extractor(face)
 
 
 def _check_calibrated(extractors: Extractors, calibrations: Calibrations) -> None:

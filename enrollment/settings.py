@@ -51,6 +51,9 @@ class Settings(BaseSettings):
         "compact", description="'compact', 'none', or a folder with a pack.toml or an InsightFace pack"
     )
     face_pack_next: str = Field("", description="the face pack to change to; see 'ambis models migrate'")
+    migration_workers: int = Field(
+        1, ge=1, le=256, description="stored images that a change of face pack extracts at once"
+    )
     face_licences_acknowledged: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="ids of face models whose licence forbids commercial use and is acknowledged"
     )

@@ -52,6 +52,11 @@ class Extractors:
             ) from error
         return ExtractedSample(extraction.template, extraction.quality, extraction.advice, image.media_type)
 
+    def with_extractor(self, extractor: ModalityExtractor) -> Extractors:
+        """The same with another extractor of its modality."""
+        others = [e for m, e in self._extractors.items() if m is not extractor.modality]
+        return Extractors([*others, extractor], self._missing, self._limits)
+
     def status(self) -> Sequence[ExtractorStatus]:
         """See TemplateExtractor."""
         return [

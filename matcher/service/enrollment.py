@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ambis.v1 import common_pb2, enrollment_service_pb2, enrollment_service_pb2_grpc
-from matcher.errors import InvalidInput, Unavailable
+from matcher.errors import InvalidInput, ModelMismatch, Unavailable
 from matcher.records.committer import Committer
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode, SubjectSummary
 from matcher.records.store import RecordStore, check_mode
@@ -90,6 +90,17 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         return response
 
     def _enrol(
+        self, transaction_id: str, key: str, encounter: enrollment_service_pb2.Encounter, seconds: float
+    ) -> enrollment_service_pb2.EnrollResult:
+        generation = self._resolver.generation
+        try:
+            return self._enrol_once(transaction_id, key, encounter, seconds)
+        except ModelMismatch:
+            if not self._resolver.was_superseded(generation, seconds):
+                raise
+            return self._enrol_once(transaction_id, key, encounter, seconds)
+
+    def _enrol_once(
         self, transaction_id: str, key: str, encounter: enrollment_service_pb2.Encounter, seconds: float
     ) -> enrollment_service_pb2.EnrollResult:
         check_transaction_id(transaction_id)
@@ -236,5 +247,6 @@ def _subject(subject: SubjectSummary) -> enrollment_service_pb2.Subject:
                 quality=sample.quality,
                 media_type=sample.media_type,
                 sha256=sample.sha256,
+                left_out=sample.left_out,
             )
     return message

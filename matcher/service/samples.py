@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ambis.v1 import common_pb2
 from matcher.calibration import Calibrations
-from matcher.errors import AmbisError, InvalidInput, TemplateInvalid
-from matcher.positions import Position
+from matcher.errors import AmbisError, InvalidInput, ModalityUnavailable, TemplateInvalid
+from matcher.positions import Modality, Position
 from matcher.service.errors import item_error
-from matcher.service.extraction import ExtractedSample, TemplateExtractor
+from matcher.service.extraction import ExtractedSample, ExtractorStatus, TemplateExtractor
 from matcher.templates import Template, template_from_bytes
 
 
@@ -44,18 +45,81 @@ class SampleResolver:
 
     Args:
         extractor: image to template.
+        successor: the same with the next model of a modality, where one is to be changed to.
         calibrations: a template whose algorithm has no artefact is refused.
         max_samples: samples that one request may hold.
         workers: extractions that run at the same time; more only make each slower.
     """
 
     def __init__(
-        self, extractor: TemplateExtractor, calibrations: Calibrations, *, max_samples: int, workers: int
+        self,
+        extractor: TemplateExtractor,
+        calibrations: Calibrations,
+        *,
+        max_samples: int,
+        workers: int,
+        successor: TemplateExtractor | None = None,
     ) -> None:
         self._extractor = extractor
+        self._successor = successor
+        self._generation = 0
+        self._switching = False
+        self._switched = threading.Condition()
         self._calibrations = calibrations
         self._max_samples = max_samples
         self._turn = threading.BoundedSemaphore(workers)
+
+    def status(self) -> Sequence[ExtractorStatus]:
+        """What extracts now, one entry a modality."""
+        return self._extractor.status()
+
+    def successors(self) -> dict[Modality, str]:
+        """The next algorithm of every modality whose model is to be changed; empty after the change."""
+        if self._successor is None:
+            return {}
+        now = {s.modality: s.algorithm for s in self._extractor.status()}
+        later = {s.modality: s.algorithm for s in self._successor.status()}
+        return {m: a for m, a in later.items() if a and a != now.get(m)}
+
+    def extract_successor(self, position: Position, data: bytes, media_type: str) -> ExtractedSample:
+        """Extracts a stored sample with the next model; raises as a TemplateExtractor."""
+        if self._successor is None:
+            raise ModalityUnavailable(f"this server has no next model of {position.modality}")
+        with self._turn:
+            return self._successor.extract(position, data, media_type, None)
+
+    @property
+    def generation(self) -> int:
+        """How often the model was changed; see ``was_superseded``."""
+        return self._generation
+
+    @contextmanager
+    def switching(self) -> Iterator[None]:
+        """While records and indexes are changed to the next model's templates; afterwards the next model extracts."""
+        with self._switched:
+            self._switching = True
+        try:
+            yield
+            self.switch()
+        finally:
+            with self._switched:
+                self._switching = False
+                self._switched.notify_all()
+
+    def switch(self) -> None:
+        """From now on the next model extracts."""
+        if self._successor is not None:
+            self._extractor, self._successor = self._successor, None
+            self._generation += 1
+
+    def was_superseded(self, generation: int, seconds: float) -> bool:
+        """Whether templates resolved in that generation are of a model that has been changed since.
+
+        Waits for a change that is under way, at most so long. True: resolve the samples again.
+        """
+        with self._switched:
+            self._switched.wait_for(lambda: not self._switching, seconds)
+            return self._generation != generation
 
     def resolve(self, samples: Sequence[common_pb2.Sample], *, accept_partial: bool, prefix: str) -> ResolvedSamples:
         """Resolves the samples of one person.

@@ -411,6 +411,7 @@ class SampleSummary(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     position: _common_pb2.Position.ValueType
     algorithm: _builtins.str
     quality: _builtins.int
@@ -418,6 +419,8 @@ class SampleSummary(_message.Message):
     """Empty where the operator keeps no samples or a template was enrolled."""
     sha256: _builtins.str
     """SHA-256 of the stored sample, hexadecimal."""
+    left_out: _builtins.str
+    """Why no search sees this sample since the model of its modality was changed; empty where searches see it."""
     def __init__(
         self,
         *,
@@ -426,10 +429,11 @@ class SampleSummary(_message.Message):
         quality: _builtins.int | None = ...,
         media_type: _builtins.str = ...,
         sha256: _builtins.str = ...,
+        left_out: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "algorithm", b"algorithm", "media_type", b"media_type", "position", b"position", "quality", b"quality", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "algorithm", b"algorithm", "left_out", b"left_out", "media_type", b"media_type", "position", b"position", "quality", b"quality", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
     _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
