@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ambis.v1 import migration_service_pb2
 from enrollment.client import AmbisClient, CallFailed, read_options
@@ -28,10 +29,10 @@ _POLL_SECONDS = 1.0
 _SHOWN = 10
 _EXTRACTING = migration_service_pb2.MIGRATION_STATE_EXTRACTING
 _STATES = {
-    migration_service_pb2.MIGRATION_STATE_NONE: "no change of model is under way",
-    migration_service_pb2.MIGRATION_STATE_EXTRACTING: "extracting stored images; searches use the present model",
-    migration_service_pb2.MIGRATION_STATE_READY: "ready to switch; searches use the present model",
-    migration_service_pb2.MIGRATION_STATE_SETTLING: "switched; the old templates are being overwritten",
+    migration_service_pb2.MIGRATION_STATE_NONE: "No change of model is under way",
+    migration_service_pb2.MIGRATION_STATE_EXTRACTING: "Extracting stored images; searches use the present model",
+    migration_service_pb2.MIGRATION_STATE_READY: "Ready to switch; searches use the present model",
+    migration_service_pb2.MIGRATION_STATE_SETTLING: "Switched; the old templates are being overwritten",
 }
 
 
@@ -71,9 +72,11 @@ def migrate(
             if as_json:
                 typer.echo(json.dumps({**_facts(found), "switched": True, "lsn": done.lsn}))
             else:
-                typer.echo(
+                Console().print(
                     f"Searches, enrolment and extraction use {found.next_algorithm} since change {done.lsn}. Now name "
-                    "its pack in face_pack and remove face_pack_next; until then a restart uses it all the same."
+                    "its pack in face_pack and remove face_pack_next; until then a restart uses it all the same.",
+                    markup=False,
+                    highlight=False,
                 )
 
 
@@ -120,6 +123,9 @@ def _report(client: AmbisClient, found: migration_service_pb2.Migration, failure
     console.print(f"{_STATES[found.state]}.", markup=False)
     if not found.next_algorithm:
         return
+    if found.state == migration_service_pb2.MIGRATION_STATE_NONE:
+        console.print(f"'ambis models migrate' changes to {found.next_algorithm}.", markup=False, highlight=False)
+        return
     console.print(
         f"{found.algorithm or 'no model'} -> {found.next_algorithm}: {found.migrated:,} of {found.samples:,} samples "
         f"migrated, {found.failed:,} failed",
@@ -134,18 +140,15 @@ def _report(client: AmbisClient, found: migration_service_pb2.Migration, failure
     for name in ("Subject", "Encounter", "Sample", "Why"):
         table.add_column(name, overflow="fold")
     for sample in itertools.islice(client.unmigrated(), _SHOWN):
-        table.add_row(
-            sample.subject_id,
-            sample.encounter_id,
-            Position(sample.position).label,
-            f"{sample.reason}: {sample.message}",
-        )
+        position, why = Position(sample.position).label, f"{sample.reason}: {sample.message}"
+        # Text, since markup in ids is none.
+        table.add_row(*map(Text, (sample.subject_id, sample.encounter_id, position, why)))
     console.print(table)
     if found.failed > _SHOWN:
         console.print(f"... and {found.failed - _SHOWN:,} more; --failures FILE.csv writes all", markup=False)
     console.print(
-        f"After the switch no search would see these samples; {found.subjects_missed:,} subjects have no other of this "
-        f"modality and would be missed. They stay on record. Enrol better samples of them, or accept it with "
+        "After the switch no search would see these samples, which stay on record. Subjects that would be missed, "
+        f"as they have no other: {found.subjects_missed:,}. Enrol better samples of them, or accept it with "
         f"--leave-out {found.failed}",
         style="yellow",
         markup=False,

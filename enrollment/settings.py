@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
     face_pack_next: str = Field("", description="the face pack to change to; see 'ambis models migrate'")
     migration_workers: int = Field(
-        1, ge=1, le=256, description="stored images that a change of face pack extracts at once"
+        1, ge=1, le=256, description="stored images that a change of face pack extracts at the same time"
     )
     face_licences_acknowledged: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="ids of face models whose licence forbids commercial use and is acknowledged"

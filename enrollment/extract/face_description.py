@@ -2,7 +2,7 @@
 
 A recogniser of anybody's is described by a ``pack.toml`` in a folder with its ONNX file:
 
-    id = "face-acme-3"             # of the model; every template carries it
+    name = "face-acme-3"           # of the model; its id is this and a digest of all that decides its templates
     file = "recogniser.onnx"       # one input float32[1, 3, side, side], one output float32[1, dimension]
     sha256 = "..."                 # of the file
     input_size = 112               # side of the aligned crop in pixels
@@ -21,6 +21,8 @@ A recogniser of anybody's is described by a ``pack.toml`` in a folder with its O
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -64,9 +66,9 @@ class PackDescription:
         return self.training_data or "undisclosed"
 
 
-def _model_id(value: str) -> str:
+def _own_name(value: str) -> str:
     if value.startswith(RESERVED_PREFIXES):
-        raise ValueError(f"ids that begin with {' or '.join(RESERVED_PREFIXES)} are AMBIS's own; choose another")
+        raise ValueError(f"names that begin with {' or '.join(RESERVED_PREFIXES)} are AMBIS's own; choose another")
     return value
 
 
@@ -86,7 +88,7 @@ class PackFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{2,63}$"), AfterValidator(_model_id)]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{2,47}$"), AfterValidator(_own_name)]
     file: Annotated[str, Field(min_length=1), AfterValidator(_plain_name)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     input_size: Annotated[int, Field(ge=32, le=1024)]
@@ -101,10 +103,20 @@ class PackFile(BaseModel):
     training_data: str = ""
 
     @property
+    def algorithm(self) -> str:
+        """The model id: the name, and 8 hex digits that differ where weights, preprocessing or alignment do, so that
+        templates which cannot be compared never carry one id."""
+        decisive = self.model_dump(
+            include={"sha256", "input_size", "mean", "scale", "channel_order", "alignment_points"}
+        )
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        return f"{self.name}-{digest[:8]}"
+
+    @property
     def description(self) -> PackDescription:
         """The pack's card."""
         return PackDescription(
-            algorithm=self.id,
+            algorithm=self.algorithm,
             sha256=self.sha256,
             dimension=self.dimension,
             licence=self.licence,

@@ -202,9 +202,8 @@ class ModelChange:
             missed = self._records.subjects_missed(modality, algorithm)
             raise PreconditionFailed(
                 f"{progress.failed} of {progress.samples} samples have no template of {algorithm}: after the switch no "
-                f"search would see them, and {missed} subjects would be missed by every {modality} search. List them, "
-                "enrol better samples of them, or accept that with: "
-                f"ambis models migrate --leave-out {progress.failed}",
+                f"search would see them. Subjects that every {modality} search would miss: {missed}. List them, enrol "
+                f"better samples of them, or accept it with: ambis models migrate --leave-out {progress.failed}",
                 reason="SAMPLES_WOULD_BE_MISSED",
             )
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from enrollment.cli import app
 from enrollment.models import COMPACT, FETCH_COMMAND
 from tests.enrollment.extract.face_samples import needs_compact_pack
-from tests.enrollment.extract.pack_folders import write_pack
+from tests.enrollment.extract.pack_folders import model_id, write_pack
 from tests.enrollment.test_model_fetching import install_program, make_tarball
 
 
@@ -40,7 +40,7 @@ def test_lists_what_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert compact["calibrated"]
     assert (acme["pack"], acme["used_as"], acme["acknowledged"]) == (str(folder), "face_pack", False)
     assert not acme["calibrated"]
-    for said in ("undisclosed", "NO, it does not start", "face-acme-1", compact["sha256"], "ambis calibrate"):
+    for said in ("undisclosed", "NO, it does not start", model_id(folder), compact["sha256"], "ambis calibrate"):
         assert said in shown.output
 
 
@@ -49,7 +49,7 @@ def test_check_ends_with_1_until_the_licence_is_acknowledged(monkeypatch: pytest
     folder = write_pack(tmp_path / "acme", "face-acme-1", {"commercial_use": False})
     assert run("check").exit_code == 0
     assert run("check", str(folder)).exit_code == 1
-    monkeypatch.setenv("AMBIS_FACE_LICENCES_ACKNOWLEDGED", "face-acme-1")
+    monkeypatch.setenv("AMBIS_FACE_LICENCES_ACKNOWLEDGED", model_id(folder))
     assert run("check", str(folder)).exit_code == 0
     (folder / "tiny.onnx").write_bytes(b"damaged")
     damaged = run("check", str(folder), "--json")

@@ -22,7 +22,7 @@ from matcher.errors import AmbisError
 from matcher.finger.parameters import FINGER_ALGORITHM, MINDTCT_ALGORITHM
 from matcher.positions import Modality
 from tests.enrollment.extract.face_samples import needs_compact_pack
-from tests.enrollment.extract.pack_folders import write_pack
+from tests.enrollment.extract.pack_folders import model_id, write_pack
 
 
 def settings(tmp_path: Path, **fields: object) -> Settings:
@@ -52,9 +52,9 @@ def test_a_pack_needs_its_licence(tmp_path: Path) -> None:
     with pytest.raises(AmbisError) as refused:
         start_server(load_settings(data=tmp_path / "data", port=0, face_pack=folder))
     assert refused.value.reason == "LICENCE_NOT_ACKNOWLEDGED"
-    acknowledged = load_settings(face_pack=folder, face_licences_acknowledged=("face-acme-1",))
+    acknowledged = load_settings(face_pack=folder, face_licences_acknowledged=(model_id(Path(folder)),))
     status = {s.modality: s for s in load_extractors(acknowledged).status()}
-    assert status[Modality.FACE].algorithm == "face-acme-1"
+    assert status[Modality.FACE].algorithm == model_id(Path(folder))
 
 
 def test_no_pack_is_a_reason() -> None:

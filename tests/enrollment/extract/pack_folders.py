@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from enrollment.extract.face_description import read_pack_file
+
 _CELLS = 8
 
 
@@ -34,7 +36,7 @@ def recogniser(seed: int, *, side: int = 112, dimension: int = 64) -> bytes:
 
 def write_pack(
     folder: Path,
-    model_id: str,
+    name: str,
     changes: Mapping[str, object] | None = None,
     *,
     seed: int = 1,
@@ -46,7 +48,7 @@ def write_pack(
     network = network or recogniser(seed)
     (folder / "tiny.onnx").write_bytes(network)
     entries: dict[str, object] = {
-        "id": model_id,
+        "name": name,
         "file": "tiny.onnx",
         "sha256": hashlib.sha256(network).hexdigest(),
         "input_size": 112,
@@ -60,6 +62,11 @@ def write_pack(
         "provenance": "made in a test",
         **(changes or {}),
     }
-    lines = [f"{name} = {json.dumps(value)}" for name, value in entries.items() if value is not None]
+    lines = [f"{key} = {json.dumps(value)}" for key, value in entries.items() if value is not None]
     (folder / "pack.toml").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def model_id(folder: Path) -> str:
+    """The id of the model that the ``pack.toml`` of a folder describes."""
+    return read_pack_file(folder).algorithm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from enrollment.extract.face_alignment import ARCFACE_ALIGNMENT, ARCFACE_POINTS
 from enrollment.extract.face_description import read_pack_file
 from matcher.errors import ModalityUnavailable
-from tests.enrollment.extract.pack_folders import write_pack
+from tests.enrollment.extract.pack_folders import model_id, write_pack
 
 FIVE = [[40.0, 50.0], [72.0, 50.0], [56.0, 70.0], [42.0, 90.0], [70.0, 90.0]]
 
@@ -22,9 +23,28 @@ def test_reads_what_it_says(tmp_path: Path) -> None:
     assert read.mean == (1.0, 2.0, 3.0)
     assert read.alignment is ARCFACE_ALIGNMENT
     card = read.description
-    assert (card.algorithm, card.dimension, card.commercial_use) == ("face-acme-3", 64, True)
+    assert re.fullmatch("face-acme-3-[0-9a-f]{8}", card.algorithm)
+    assert (card.dimension, card.commercial_use) == (64, True)
     assert card.training == "ACME's own"
     assert read_pack_file(write_pack(tmp_path, "face-acme-3")).description.training == "undisclosed"
+
+
+def test_whatever_decides_the_templates_gives_another_id(tmp_path: Path) -> None:
+    written = write_pack(tmp_path, "face-acme-3")
+    alike: list[dict[str, object]] = [{}, {"licence": "other"}, {"training_data": "told"}, {"dimension": 128}]
+    others: list[dict[str, object]] = [
+        {"sha256": "0" * 64},
+        {"mean": 0.0},
+        {"mean": [127.5, 127.5, 127.0]},
+        {"scale": 128.0},
+        {"channel_order": "BGR"},
+        {"input_size": 224},
+        {"alignment_points": FIVE},
+    ]
+    first = model_id(written)
+    assert {model_id(write_pack(tmp_path, "face-acme-3", changes)) for changes in alike} == {first}
+    ids = {model_id(write_pack(tmp_path, "face-acme-3", changes)) for changes in others}
+    assert len(ids | {first}) == len(others) + 1
 
 
 def test_alignment_of_other_sizes_and_points(tmp_path: Path) -> None:
@@ -39,10 +59,10 @@ def test_alignment_of_other_sizes_and_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"id": "face-compact-1"}, "id"),
-        ({"id": "face-insightface-0123456789ab"}, "id"),
-        ({"id": "Face Acme"}, "id"),
-        ({"id": "x" * 65}, "id"),
+        ({"name": "face-compact-1"}, "name"),
+        ({"name": "face-insightface-0123456789ab"}, "name"),
+        ({"name": "Face Acme"}, "name"),
+        ({"name": "x" * 49}, "name"),
         ({"file": "../outside.onnx"}, "file"),
         ({"file": ""}, "file"),
         ({"sha256": "abc"}, "sha256"),

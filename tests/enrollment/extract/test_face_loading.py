@@ -20,7 +20,7 @@ from enrollment.models import RECOGNISER, pack_folder
 from matcher.errors import ModalityUnavailable, PreconditionFailed
 from matcher.templates import FaceTemplate
 from tests.enrollment.extract.face_samples import compact_extractor, evaluation_pack, needs_compact_pack
-from tests.enrollment.extract.pack_folders import recogniser, write_pack
+from tests.enrollment.extract.pack_folders import model_id, recogniser, write_pack
 
 
 def test_a_described_pack_needs_the_compact_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,13 +40,14 @@ def test_loads_each_kind() -> None:
 @needs_compact_pack
 def test_a_non_commercial_licence_has_to_be_acknowledged(tmp_path: Path) -> None:
     folder = write_pack(tmp_path, "face-acme-1", {"commercial_use": False, "licence": "research only"})
-    assert load_face_pack(folder).algorithm == "face-acme-1"  # to tell what it is
-    for acknowledged in ((), ("face-acme-2",)):
-        with pytest.raises(PreconditionFailed, match=r'face_licences_acknowledged = \["face-acme-1"\]') as refused:
+    acme = load_face_pack(folder).algorithm  # to tell what it is
+    assert acme == model_id(folder)
+    for acknowledged in ((), ("face-acme-1",)):
+        with pytest.raises(PreconditionFailed, match=rf'face_licences_acknowledged = \["{acme}"\]') as refused:
             load_face_pack(folder, acknowledged)
         assert refused.value.reason == "LICENCE_NOT_ACKNOWLEDGED"
         assert "research only" in refused.value.message
-    assert load_face_pack(folder, ("face-acme-1",)).algorithm == "face-acme-1"
+    assert load_face_pack(folder, (acme,)).algorithm == acme
 
 
 @pytest.mark.skipif(evaluation_pack() is None, reason="no evaluation face pack: set AMBIS_SHARED to the shared folder")
@@ -103,7 +104,7 @@ def test_a_described_recogniser_sees_the_pixels_it_asked_for(tmp_path: Path, ord
         planes = np.stack([(ordered[:, :, c] - np.float32(mean[c])) / np.float32(scale[c]) for c in range(3)])
         outputs.append(session.run(None, {"x": np.ascontiguousarray(planes[None], np.float32)})[0])
     assert np.allclose(template.embedding, unit_sum(outputs)[0], atol=1e-6)
-    assert template.algorithm == "face-acme-1"
+    assert template.algorithm == model_id(tmp_path)
 
 
 @needs_compact_pack
