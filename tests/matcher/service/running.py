@@ -43,6 +43,20 @@ class TextExtractor:
 NEXT_FACE = "face-next-1"
 
 
+class FacelessTextExtractor(TextExtractor):
+    """The same without a model of faces."""
+
+    def extract(self, position: Position, data: bytes, media_type: str, ppi: float | None) -> ExtractedSample:
+        """See TemplateExtractor."""
+        if position.modality is Modality.FACE:
+            raise ModalityUnavailable("no faces here")
+        return super().extract(position, data, media_type, ppi)
+
+    def status(self) -> Sequence[ExtractorStatus]:
+        """See TemplateExtractor."""
+        return [ExtractorStatus(Modality.FACE, "", "no faces here"), ExtractorStatus(Modality.IRIS, IRIS, "")]
+
+
 class NextTextExtractor(TextExtractor):
     """The same with another model of faces, which rejects those of persons 900 to 999. ``gate`` holds it up."""
 
@@ -69,11 +83,21 @@ class NextTextExtractor(TextExtractor):
         return [ExtractorStatus(Modality.FACE, NEXT_FACE, ""), ExtractorStatus(Modality.IRIS, IRIS, "")]
 
 
-def start(folder: Path, options: ServerOptions | None = None, successor: TextExtractor | None = None) -> AmbisServer:
+def start(
+    folder: Path,
+    options: ServerOptions | None = None,
+    successor: TextExtractor | None = None,
+    extractor: TextExtractor | None = None,
+) -> AmbisServer:
     """Starts a server on a free port."""
     known = list(calibrations())
     (of_faces,) = (c for c in known if c.algorithm == FACE)
     artefacts = Calibrations([*known, dataclasses.replace(of_faces, algorithm=NEXT_FACE)])
     return AmbisServer(
-        folder, TextExtractor(), artefacts, DecisionParameters(), options or ServerOptions(), successor=successor
+        folder,
+        extractor or TextExtractor(),
+        artefacts,
+        DecisionParameters(),
+        options or ServerOptions(),
+        successor=successor,
     )

@@ -17,7 +17,7 @@ from matcher.positions import Position
 from matcher.records.migrations import MigrationRecords
 from matcher.service.server import AmbisServer, ServerOptions
 from tests.matcher.people import FACE, calibrations, face
-from tests.matcher.service.running import NEXT_FACE, NextTextExtractor, TextExtractor, start
+from tests.matcher.service.running import NEXT_FACE, FacelessTextExtractor, NextTextExtractor, TextExtractor, start
 
 READY = migration_service_pb2.MIGRATION_STATE_READY
 EXTRACTING = migration_service_pb2.MIGRATION_STATE_EXTRACTING
@@ -157,6 +157,23 @@ def test_a_server_without_the_model_on_record_says_so(tmp_path: Path, caplog: py
     with connect(server) as client:
         assert refusal(lambda: identify(client, 1)) == "MODEL_MISMATCH"
         assert refusal(lambda: enrol(client, 2)) == "MODEL_MISMATCH"
+    server.stop(1.0)
+
+
+def test_records_of_a_model_that_is_no_longer_there_are_changed(tmp_path: Path) -> None:
+    """After an upgrade without the old model: faces cannot be searched until the switch, and can from then on."""
+    server = start(tmp_path / "data")
+    with connect(server) as client:
+        for i in range(5):
+            enrol(client, i)
+    server.stop(1.0)
+    server = start(tmp_path / "data", successor=NextTextExtractor(), extractor=FacelessTextExtractor())
+    with connect(server) as client:
+        assert refusal(lambda: identify(client, 3)) == "MODALITY_UNAVAILABLE"
+        client.start_migration()
+        wait_until(client, lambda m: m.state == READY)
+        client.complete_migration()
+        assert_found(client, 3, NEXT_FACE)
     server.stop(1.0)
 
 
