@@ -247,8 +247,14 @@ class ModelChange:
                 )
                 self._wake.wait(self._parameters.pause)
                 continue
-            # Also after work: whoever waits for the lock must get it.
-            self._wake.wait(self._parameters.breath if worked else self._parameters.idle)
+            if worked:
+                self._wake.wait(self._parameters.breath)  # whoever waits for the lock must get it
+            else:
+                self._wake.wait(self._parameters.idle if self._is_prepared() else None)
+
+    def _is_prepared(self) -> bool:
+        """Whether a change is under way, so that samples may come in that it has to take along."""
+        return any(self._records.target(m) == a for m, a in self._resolver.successors().items())
 
     def _settle(self) -> bool:
         if self._records.is_settled():
