@@ -4,7 +4,7 @@
 there. ``make install`` calls ``fetch``: when there is no network it explains itself and ends well, since the system
 runs on fingers and irises without faces.
 
-The compact pack is two files of the npm package ``faceplugin-face-recognition-js`` 0.0.1, MIT as published; on which
+The compact pack is three files of the npm package ``faceplugin-face-recognition-js`` 0.0.1, MIT as published; on which
 data its networks were trained is not disclosed. Each file is pinned by its SHA-256, and nothing else in the package is
 unpacked or run.
 """
@@ -77,7 +77,12 @@ RECOGNISER = ModelFile(
     "package/model/fr_feature.onnx",
     "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581",
 )
-COMPACT = ModelPack("compact", "faceplugin-face-recognition-js", "0.0.1", (LANDMARKS, RECOGNISER))
+DETECTOR = ModelFile(
+    "fr_detect.onnx",
+    "package/model/fr_detect.onnx",
+    "6c0256ccd3164f844736a401faf936ec2930764a87ae39442180887d0c5c8854",
+)
+COMPACT = ModelPack("compact", "faceplugin-face-recognition-js", "0.0.1", (DETECTOR, LANDMARKS, RECOGNISER))
 
 
 def models_folder() -> Path:
