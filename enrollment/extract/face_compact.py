@@ -51,8 +51,8 @@ class CompactParameters:
         weak_length, strong_length: of the recogniser's vector before scaling, where ``FaceEmbedding.strength`` is 0 and
             1; on the people of LFW that fits may see, half lie below 3.7 and 1% below 2.7, and the rank correlation of
             length and mean genuine score is 0.45.
-        unlike_views, alike_views: cosine of the two views' vectors, where ``FaceEmbedding.agreement`` is 0 and 1; of the
-            same, half lie below 0.956 and 1% below 0.904; 0.37.
+        unlike_views, alike_views: cosine of the two views' vectors, where ``FaceEmbedding.agreement`` is 0 and 1; of
+            the same, half lie below 0.956 and 1% below 0.904; 0.37.
     """
 
     landmark_side: int = 64

@@ -99,7 +99,7 @@ class FacePack(Protocol):
         ...
 
     def points(self, rgb: NDArray[np.uint8], box: FaceBox) -> NDArray[np.float64]:
-        """float64[5, 2] in pixels: eyes, nose tip, corners of the mouth; the one on the left of the upright face first."""
+        """float64[5, 2] in pixels: eyes, nose tip, corners of the mouth; the left one of the upright face first."""
         ...
 
     def embed(self, aligned: NDArray[np.uint8]) -> FaceEmbedding:
