@@ -34,7 +34,7 @@ class FixedDetectors:
         magnified: Sequence[FaceBox] = (),
         network: Sequence[Sequence[FaceBox]] = ((), (), (), ()),
         tiles: Sequence[FaceBox] = (),
-        strengths: Sequence[float] = (3.0, 1.0, 1.0, 1.0),
+        strengths: Sequence[float] = (3.0, 2.3, 2.3, 2.3),
     ) -> None:
         self.asked: list[str] = []
         self._network = list(network)
@@ -70,6 +70,9 @@ def test_a_certain_face_ends_the_search() -> None:
 
 def test_detectors_are_asked_in_order_until_one_finds_a_face() -> None:
     turned = ["network 60 x 100", "network 100 x 60", "network 60 x 100"]
+    clear = FixedDetectors(hog=[box(0.2)], strengths=(3.2, 9.0, 9.0, 9.0))
+    assert len(clear.detection(BLANK)) == 1
+    assert clear.asked == ["hog"]
     doubtful = FixedDetectors(hog=[box(0.2)], network=[(), (), ()])
     assert len(doubtful.detection(BLANK)) == 1
     assert doubtful.asked == ["hog", *turned]
