@@ -59,7 +59,12 @@ RECOGNISER = ModelFile(
     "package/model/fr_feature.onnx",
     "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581",
 )
-COMPACT = ModelPack("compact", "faceplugin-face-recognition-js", "0.0.1", (LANDMARKS, RECOGNISER))
+DETECTOR = ModelFile(
+    "fr_detect.onnx",
+    "package/model/fr_detect.onnx",
+    "6c0256ccd3164f844736a401faf936ec2930764a87ae39442180887d0c5c8854",
+)
+COMPACT = ModelPack("compact", "faceplugin-face-recognition-js", "0.0.1", (DETECTOR, LANDMARKS, RECOGNISER))
 
 
 def models_folder() -> Path:

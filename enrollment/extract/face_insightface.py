@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from enrollment.extract.denormals import flushed_denormals
 from enrollment.extract.face_alignment import ALIGNED_SIDE, ARCFACE_ALIGNMENT
 from enrollment.extract.face_description import PackDescription
+from enrollment.extract.face_detection import turned_back
 from enrollment.extract.face_pack import FaceBox, FaceEmbedding, unit_sum
 from enrollment.extract.onnx_network import load_session, session_options
 from matcher.errors import ModalityUnavailable
@@ -83,7 +84,14 @@ class InsightFacePack:
         )
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[FaceBox]:
-        """See ``FacePack``."""
+        """See ``FacePack``; where there is no face, the picture is turned by 90, 180 and 270 degrees."""
+        height, width = rgb.shape[:2]
+        for turn in range(4):
+            if found := self._upright(np.rot90(rgb, turn)):
+                return [turned_back(box, turn, height, width) for box in found]
+        return []
+
+    def _upright(self, rgb: NDArray[np.uint8]) -> list[FaceBox]:
         with flushed_denormals():
             boxes, points = self._detector.detect(np.ascontiguousarray(rgb[:, :, ::-1]))
         if points is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ class FaceBox:
         left, top, right, bottom: pixels of the image; may lie outside of it where the face is cut off.
         confidence: how sure the detector is, 0-1, on the pack's own scale.
         points: float64[5, 2], eyes, nose tip and corners of the mouth, where the detector itself finds them.
+        turn: quarter turns, anticlockwise, that make the face upright (``np.rot90``): 0 where it is.
     """
 
     left: float
@@ -29,6 +30,7 @@ class FaceBox:
     bottom: float
     confidence: float
     points: NDArray[np.float64] | None = None
+    turn: int = 0
 
     @property
     def width(self) -> float:
@@ -54,10 +56,13 @@ class FaceEmbedding:
         vector: float32[d], unit length.
         strength: 0-1, how much of a face the recogniser saw, from the vector's length before it was scaled (Meng et
             al., "MagFace", CVPR 2021); 1 where the pack's lengths are not known.
+        agreement: 0-1, how alike two views of the same face are to the recogniser (Terhoerst et al., "SER-FIQ", CVPR
+            2020, with views instead of dropout); 1 where the pack's range is not known.
     """
 
     vector: NDArray[np.float32]
     strength: float
+    agreement: float = 1.0
 
 
 def unit_sum(outputs: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], float]:
@@ -65,6 +70,21 @@ def unit_sum(outputs: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32
     total = np.sum(outputs, axis=0, dtype=np.float64).ravel()
     length = float(np.linalg.norm(total))
     return (total / length).astype(np.float32), length / len(outputs)
+
+
+def agreement(outputs: Sequence[NDArray[np.float32]]) -> float:
+    """The cosine of two vectors, -1 to 1; of more, the least of any two."""
+    units = [np.ravel(o).astype(np.float64) / max(float(np.linalg.norm(o)), 1e-9) for o in outputs]
+    return min((float(a @ b) for i, a in enumerate(units) for b in units[:i]), default=1.0)
+
+
+@runtime_checkable
+class LandmarkFinder(Protocol):
+    """What a pack offers besides, when it finds more than five points."""
+
+    def landmarks(self, rgb: NDArray[np.uint8], box: FaceBox) -> NDArray[np.float64]:
+        """float64[68, 2] in pixels, in the order of iBUG 300-W (Sagonas et al., ICCVW 2013)."""
+        ...
 
 
 class FacePack(Protocol):
@@ -82,7 +102,7 @@ class FacePack(Protocol):
         ...
 
     def points(self, rgb: NDArray[np.uint8], box: FaceBox) -> NDArray[np.float64]:
-        """float64[5, 2] in pixels: eyes, nose tip, corners of the mouth; the one on the left of the image first."""
+        """float64[5, 2] in pixels: eyes, nose tip, corners of the mouth; the left one of the upright face first."""
         ...
 
     def embed(self, aligned: NDArray[np.uint8]) -> FaceEmbedding:

@@ -17,6 +17,7 @@ from matcher.records.committer import Committer
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode, SubjectSummary
 from matcher.records.store import RecordStore, check_mode
 from matcher.service.errors import abort, item_error
+from matcher.service.extraction import SampleUse
 from matcher.service.requests import (
     DEFAULT_GALLERY,
     check_galleries,
@@ -117,7 +118,10 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             return known
         check_mode(subject_id, mode, known=on_record)
         resolved = self._resolver.resolve(
-            encounter.samples, accept_partial=encounter.accept_partial, prefix="encounter."
+            encounter.samples,
+            accept_partial=encounter.accept_partial,
+            prefix="encounter.",
+            use=SampleUse(enrols=True, any_quality=encounter.accept_low_quality),
         )
         receipt = enrollment_service_pb2.EnrollResult(
             subject_id=subject_id, encounter_id=encounter_id, samples=resolved.reports
@@ -132,7 +136,9 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             encounter_type=encounter.encounter_type,
             galleries=galleries,
             context=dict(encounter.context),
-            samples=tuple(NewSample(s.position, s.template, s.quality, s.media_type, s.data) for s in resolved.usable),
+            samples=tuple(
+                NewSample(s.position, s.template, s.quality, s.media_type, s.data, s.box) for s in resolved.usable
+            ),
             receipt=receipt.SerializeToString(),
         )
         enrolled = self._committer.enrol(new, seconds)
@@ -185,6 +191,7 @@ def _digest(encounter: enrollment_service_pb2.Encounter) -> str:
     content = enrollment_service_pb2.Encounter()
     content.CopyFrom(encounter)
     content.accept_partial = False
+    content.accept_low_quality = False
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 

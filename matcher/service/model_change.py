@@ -285,7 +285,7 @@ class ModelChange:
             )
         try:
             data = self._store.files.read(sample.sha256)
-            extracted = self._resolver.extract_successor(sample.position, data, sample.media_type)
+            extracted = self._resolver.extract_successor(sample.position, data, sample.media_type, sample.box)
             template = extracted.template
             Gallery().check(template)
         except AmbisError as error:

@@ -244,6 +244,17 @@ def test_samples_that_fail_are_listed_and_left_out_only_on_demand(client: AmbisC
         client.verify("p902", [sample(2)])
 
 
+def test_of_several_faces_the_next_model_takes_the_one_that_was_enrolled(client: AmbisClient) -> None:
+    both = image_sample(Position.FACE, b"face 7 0, face 8 0")
+    both.image.face_number = 2
+    client.enrol(enrollment_service_pb2.Encounter(subject_id="p8", samples=[both]))
+    client.start_migration()
+    wait_until(client, lambda m: m.state == READY)
+    client.complete_migration()
+    assert_found(client, 8, NEXT_FACE)
+    assert identify(client, 7).verdict == common_pb2.VERDICT_NO_HIT
+
+
 def test_failures_are_tried_again_when_asked(client: AmbisClient, successor: NextTextExtractor) -> None:
     for i in (1, 901):
         enrol(client, i)
