@@ -83,6 +83,17 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Point = tuple[_Number, _Number]
 
 
+_Five = tuple[_Point, _Point, _Point, _Point, _Point]
+
+
+def _upright(value: Literal["arcface"] | _Five) -> Literal["arcface"] | _Five:
+    if value != "arcface":
+        (left_x, left_y), (right_x, right_y), _, (_, mouth_y), _ = value
+        if right_x - left_x < 4 or mouth_y - max(left_y, right_y) < 4:
+            raise ValueError("eyes lie side by side, the one on the left of the image first, and above the mouth")
+    return value
+
+
 class PackFile(BaseModel):
     """The content of a ``pack.toml``; see the module."""
 
@@ -96,7 +107,7 @@ class PackFile(BaseModel):
     scale: _Positive | tuple[_Positive, _Positive, _Positive]
     channel_order: Literal["RGB", "BGR"]
     dimension: Annotated[int, Field(ge=64, le=4096)]
-    alignment_points: Literal["arcface"] | tuple[_Point, _Point, _Point, _Point, _Point] = "arcface"
+    alignment_points: Annotated[Literal["arcface"] | _Five, AfterValidator(_upright)] = "arcface"
     licence: Annotated[str, Field(min_length=1)]
     commercial_use: bool
     provenance: Annotated[str, Field(min_length=1)]

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from matcher.calibration import Calibrations
-from matcher.errors import AmbisError, NotFound, PreconditionFailed
+from matcher.errors import AmbisError, ModelMismatch, PreconditionFailed
 from matcher.gallery import Gallery
 from matcher.positions import Modality
 from matcher.records.committer import Committer
@@ -295,5 +295,5 @@ class ModelChange:
                 sample.sample, None, reason="SAMPLE_UNREADABLE", message=f"its file cannot be read: {error.strerror}"
             )
         if template.algorithm != algorithm:
-            raise NotFound(f"the next model gave a template of {template.algorithm}, not of {algorithm}")
+            raise ModelMismatch(f"the next model gave a template of {template.algorithm}, not of {algorithm}")
         return Successor(sample.sample, template, extracted.quality)

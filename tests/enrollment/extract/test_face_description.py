@@ -73,6 +73,8 @@ def test_alignment_of_other_sizes_and_points(tmp_path: Path) -> None:
         ({"channel_order": "GRB"}, "channel_order"),
         ({"dimension": 5000}, "dimension"),
         ({"alignment_points": FIVE[:4]}, "alignment_points"),
+        ({"alignment_points": [[50.0, 50.0]] * 5}, "alignment_points"),
+        ({"alignment_points": FIVE[1::-1] + FIVE[2:]}, "alignment_points"),
         ({"licence": ""}, "licence"),
         ({"licence": None}, "licence"),
         ({"commercial_use": None}, "commercial_use"),
