@@ -42,8 +42,8 @@ from enrollment.evaluation.protocol import list_samples
 from enrollment.evaluation.verify import evaluate_verify
 from enrollment.extract.extraction import Extraction, ModalityExtractor
 from enrollment.extract.face import FaceExtractor, load_face_extractor
-from enrollment.extract.face_alignment import similarity, warp
-from enrollment.extract.face_compact import COMPACT_ALIGNMENT, CompactPack
+from enrollment.extract.face_alignment import ALIGNED_SIDE, similarity, warp
+from enrollment.extract.face_compact import CompactPack
 from enrollment.extract.face_pack import FaceBox
 from enrollment.images import DecodedImage
 from enrollment.models import pack_folder
@@ -77,7 +77,7 @@ class DlibFinder:
 
 
 class CompactOnDlibPoints(DlibFinder):
-    """The compact recogniser on crops aligned by dlib's five points."""
+    """The compact recogniser on a crop that is aligned by dlib's five points, and on its mirror image."""
 
     algorithm = "face-compact-dlib5"
 
@@ -85,8 +85,7 @@ class CompactOnDlibPoints(DlibFinder):
         """See ``ModalityExtractor``."""
         shape = self.shape(image)
         points = np.array([[p.x, p.y] for p in shape.parts()], np.float64)
-        margin = (COMPACT_ALIGNMENT.side - 112) // 2
-        crop = warp(image.rgb, similarity(points, DLIB_POINTS + margin), COMPACT_ALIGNMENT.side, repeat_border=False)
+        crop = warp(image.rgb, similarity(points, DLIB_POINTS), ALIGNED_SIDE, repeat_border=False)
         return Extraction(FaceTemplate(self.algorithm, 1, self.pack.embed(crop).vector), 50)
 
 

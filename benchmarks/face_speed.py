@@ -2,13 +2,13 @@
 
     python -m benchmarks.face_speed [--evalpack FOLDER] [--dlib FOLDER] [--rounds N]
 
-Ours is the compact pack: ``recogniser``, an aligned crop to its embedding (two views); ``picture to template``, all of
-it: decoding, detection, landmarks, embedding, quality. dlib's ``compute_face_descriptor`` gets the face's shape and
-makes its descriptor, which is to be set beside ``recogniser``; InsightFace's ``get()`` gets the pixels and makes boxes
-and embeddings, to be set beside ``picture to template``. Neither gives our templates: these are ratios of work done for
-one face, not of the same answer. Folders as for ``benchmarks.face_packs``. Pictures are renditions of the people of the
-group photo of the package ``insightface``. In every round each does all pictures once, in turn; ratios are medians over
-rounds of the other's time over ours, on one thread and on two.
+Ours is the compact pack: ``recogniser``, a picture with its landmarks to an embedding (two views); ``picture to
+template``, all of it: decoding, detection, landmarks, embedding, quality. dlib's ``compute_face_descriptor`` gets the
+face's shape and makes its descriptor, which is to be set beside ``recogniser``; InsightFace's ``get()`` gets the
+pixels and makes boxes and embeddings, to be set beside ``picture to template``. Neither gives our templates: these
+are ratios of work done for one face, not of the same answer. Folders as for ``benchmarks.face_packs``. Pictures are
+renditions of the people of the group photo of the package ``insightface``. In every round each does all pictures
+once, in turn; ratios are medians over rounds of the other's time over ours, on one thread and on two.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from benchmarks.real_data import shared_folder
 from enrollment import demo_faces
 from enrollment.extract.extractors import Extractors
 from enrollment.extract.face import FaceExtractor
-from enrollment.extract.face_alignment import align
 from enrollment.extract.face_compact import CompactPack
 from enrollment.extract.onnx_network import session_options
 from enrollment.images import decode_image
@@ -52,11 +51,10 @@ def works(evalpack: Path | None, dlib_folder: Path | None) -> tuple[dict[str, Wo
     files = [demo_faces.rendition(crop, 100 + seed) for seed, crop in enumerate([*crops, *crops])]
     pixels = [np.ascontiguousarray(decode_image(f).rgb) for f in files]
     boxes = [extractor.boxes(decode_image(f))[0] for f in files]
-    points = [pack.points(rgb, box) for rgb, box in zip(pixels, boxes, strict=True)]
-    aligned = [align(rgb, five, pack.alignment) for rgb, five in zip(pixels, points, strict=True)]
+    landmarks = [pack.landmarks(rgb, box) for rgb, box in zip(pixels, boxes, strict=True)]
     extractors = Extractors([extractor])
     found: dict[str, Work] = {
-        "recogniser": lambda i: pack.embed(aligned[i]),
+        "recogniser": lambda i: pack.embed_landmarks(pixels[i], landmarks[i]),
         "picture to template": lambda i: extractors.extract(Position.FACE, files[i], "image/jpeg", None),
     }
     if dlib_folder is not None:

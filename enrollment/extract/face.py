@@ -14,7 +14,7 @@ from enrollment.extract.face_choice import chosen_face, found_faces, most_promin
 from enrollment.extract.face_compact import five_points
 from enrollment.extract.face_loading import load_face_pack
 from enrollment.extract.face_measures import measure
-from enrollment.extract.face_pack import FaceBox, FacePack, LandmarkFinder
+from enrollment.extract.face_pack import FaceBox, FacePack, LandmarkFinder, LandmarkRecogniser
 from enrollment.extract.face_quality import judge
 from enrollment.images import DecodedImage
 from matcher.errors import SampleRejected
@@ -117,8 +117,11 @@ class FaceExtractor:
             )
         aligned = align(rgb, points)
         wanted = self._pack.alignment
-        crop = aligned if wanted is ARCFACE_ALIGNMENT else align(rgb, points, wanted)
-        embedding = self._pack.embed(crop)
+        if landmarks is not None and isinstance(self._pack, LandmarkRecogniser):
+            embedding = self._pack.embed_landmarks(rgb, landmarks)
+        else:
+            crop = aligned if wanted is ARCFACE_ALIGNMENT else align(rgb, points, wanted)
+            embedding = self._pack.embed(crop)
         template = FaceTemplate(self.algorithm, TEMPLATE_VERSION, embedding.vector)
         quality = judge(measure(rgb, aligned, points, landmarks, box, embedding, faces))
         return Extraction(template, quality.score, quality.advice, components=quality.components)

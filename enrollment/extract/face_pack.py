@@ -87,6 +87,15 @@ class LandmarkFinder(Protocol):
         ...
 
 
+@runtime_checkable
+class LandmarkRecogniser(LandmarkFinder, Protocol):
+    """A pack that aligns crops of its own by all landmarks, in place of the one that ``embed`` takes."""
+
+    def embed_landmarks(self, rgb: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> FaceEmbedding:
+        """The embedding of the face of an image, uint8[height, width, 3], whose landmarks are these."""
+        ...
+
+
 class FacePack(Protocol):
     """A detector and a recogniser that go together; thread-safe."""
 

@@ -17,8 +17,8 @@ from PIL import Image
 from enrollment.demo_faces import PEOPLE, STRANGER, group_photo, people, rendition
 from enrollment.extract.extraction import ModalityExtractor
 from enrollment.extract.face import FaceExtractor, FaceParameters, load_face_extractor
-from enrollment.extract.face_alignment import ARCFACE_ALIGNMENT
-from enrollment.extract.face_compact import COMPACT_ALIGNMENT, CompactPack, five_points, shipped_centre
+from enrollment.extract.face_alignment import ARCFACE_ALIGNMENT, ARCFACE_POINTS, similarity
+from enrollment.extract.face_compact import CompactPack, five_points, shipped_means
 from enrollment.extract.face_description import PackDescription
 from enrollment.extract.face_pack import FaceBox, FaceEmbedding, unit_sum
 from enrollment.images import DecodedImage, decode_image
@@ -270,22 +270,37 @@ def test_threads_get_the_answers_that_one_thread_gets() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-@needs_compact_pack
-def test_the_embedding_is_that_of_the_published_network_on_both_views_less_the_centre() -> None:
-    rng = np.random.default_rng(8)
-    side = COMPACT_ALIGNMENT.side
-    aligned = cv2.GaussianBlur(rng.integers(0, 255, (side, side, 3), dtype=np.uint8), (0, 0), 2.0)
-    ours = CompactPack(pack_folder()).embed(np.asarray(aligned, np.uint8)).vector
+def published_vectors(views: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The published network's vectors of crops, added, scaled, and less the centre."""
     assert np.array([1e-40], np.float32)[0] * np.float32(1.0) > 0.0, "this thread has lost its denormals"
     plain = onnxruntime.InferenceSession(read_model(pack_folder(), RECOGNISER), providers=["CPUExecutionProvider"])
-    mirrored = aligned[6:-6, 6:-6][:, ::-1]
-    wide = cv2.warpAffine(aligned, np.array([[0.92, 0, 55.5 - 0.92 * 61.5], [0, 0.92, 55.5 - 0.92 * 61.5]]), (112, 112))
-    outputs = []
-    for view in (mirrored, wide):
-        planes = ((view[:, :, ::-1].astype(np.float32) - 127.5) / 128.0).transpose(2, 0, 1)[None]
-        outputs.append(plain.run(None, {"input": np.ascontiguousarray(planes)})[0])
-    expected, _ = unit_sum([unit_sum(outputs)[0] - shipped_centre()])
-    assert float(ours @ expected) == pytest.approx(1.0, abs=1e-5)
+    planes = [((v[:, :, ::-1].astype(np.float32) - 127.5) / 128.0).transpose(2, 0, 1)[None] for v in views]
+    outputs = [plain.run(None, {"input": np.ascontiguousarray(p)})[0] for p in planes]
+    return unit_sum([unit_sum(outputs)[0] - shipped_means().centre])[0]
+
+
+@needs_compact_pack
+def test_the_embedding_is_that_of_the_published_network_on_a_crop_and_its_mirror_image() -> None:
+    noise = np.random.default_rng(8).integers(0, 255, (112, 112, 3), dtype=np.uint8)
+    aligned = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0), np.uint8)
+    ours = CompactPack(pack_folder()).embed(aligned).vector
+    assert float(ours @ published_vectors([aligned, aligned[:, ::-1]])) == pytest.approx(1.0, abs=1e-5)
+
+
+@needs_compact_pack
+def test_the_two_views_are_aligned_by_four_points_and_by_the_inner_landmarks() -> None:
+    """Landmarks that lie on the mean places leave the picture as it is, but for the wider view's scale."""
+    noise = np.random.default_rng(8).integers(0, 255, (112, 112, 3), dtype=np.uint8)
+    picture = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0), np.uint8)
+    landmarks = np.concatenate([np.zeros((17, 2)), shipped_means().landmarks])
+    ours = CompactPack(pack_folder()).embed_landmarks(picture, landmarks).vector
+    scale = np.array([[0.95, 0, 0.05 * 55.5], [0, 0.95, 0.05 * 55.5]])
+    wide = np.asarray(cv2.warpAffine(picture, scale, (112, 112)), np.uint8)
+    four = [0, 1, 3, 4]
+    matrix = similarity(five_points(landmarks)[four], ARCFACE_POINTS[four])
+    assert np.allclose(matrix, np.eye(2, 3), atol=0.6), "the mean landmarks are those of an aligned face"
+    crop = np.asarray(cv2.warpAffine(picture, matrix, (112, 112)), np.uint8)
+    assert float(ours @ published_vectors([crop[:, ::-1], wide])) == pytest.approx(1.0, abs=1e-4)
 
 
 @needs_compact_pack
