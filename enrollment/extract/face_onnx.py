@@ -59,6 +59,10 @@ class OnnxPack:
         """See ``FacePack``."""
         return self._finder.points(rgb, box)
 
+    def landmarks(self, rgb: NDArray[np.uint8], box: FaceBox) -> NDArray[np.float64]:
+        """See ``LandmarkFinder``."""
+        return self._finder.landmarks(rgb, box)
+
     def embed(self, aligned: NDArray[np.uint8]) -> FaceEmbedding:
         """See ``FacePack``; the crop's and its mirror image's are added."""
         ordered = aligned if self._file.channel_order == "RGB" else aligned[:, :, ::-1]
