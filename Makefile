@@ -18,7 +18,7 @@ $(STAMP): requirements.lock pyproject.toml scripts/check_python.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m enrollment.models fetch
+	$(BIN)/ambis models fetch
 	@touch $@
 
 demo: install  ## Start a server, enrol, identify, restart, identify again (synthetic fingers and irises)

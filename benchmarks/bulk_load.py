@@ -30,7 +30,7 @@ from benchmarks.real_data import RealSample, in_fit_half, real_samples
 from enrollment.client import AmbisClient, image_sample, new_transaction_id
 from enrollment.server_process import ServerProcess
 from enrollment.tables import verdict_label
-from matcher.positions import Modality
+from matcher.positions import Modality, Position
 
 
 @dataclasses.dataclass
@@ -73,7 +73,7 @@ def write_manifest(path: Path, samples: Sequence[RealSample]) -> None:
     """The manifest of these samples, with absolute paths."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "subject_id", "modality", "position", "encounter", "ppi"])
+        writer.writerow(["path", "subject_id", "modality", "position", "encounter", "ppi", "face"])
         for s in samples:
             row = [
                 s.path.resolve(),
@@ -82,6 +82,7 @@ def write_manifest(path: Path, samples: Sequence[RealSample]) -> None:
                 s.position.label,
                 s.encounter,
                 s.ppi or "",
+                "1" if s.position is Position.FACE else "",  # press photos show bystanders
             ]
             writer.writerow(row)
 

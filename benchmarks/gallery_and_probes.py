@@ -7,13 +7,15 @@ one a person, so that searches are as independent as people are. Of the others t
 order) is enrolled, and every later one is a mated search. Writes ``gallery.csv`` and ``probes.csv``, and ``all.csv``
 with the same people's rows for ``ambis evaluate verify``. Paths in them are relative to the new manifests; a column
 ``dataset`` names the folder that holds the sample, for ``--by dataset``. Rows that cannot be used and files that are
-not there are left out and counted.
+not there are left out and counted. ``--half`` takes one half of the people alone (``enrollment.calibration.halves``):
+figures of the other are to be quoted where something was fitted on the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.real_data import in_fit_half
 from enrollment.evaluation.protocol import SampleList, list_samples
 from enrollment.plain_text import printable
 from matcher.errors import AmbisError, InvalidInput
@@ -84,6 +87,9 @@ def main() -> None:
     parser.add_argument("--modality", required=True, choices=[m.value for m in Modality])
     parser.add_argument("--out", type=Path, required=True, help="folder of the new manifests")
     parser.add_argument("--paths", default="", help="regular expression: only samples whose path holds it")
+    parser.add_argument(
+        "--half", choices=["fit", "other"], help="only the half of the people that fits may see, or only the other"
+    )
     parser.add_argument("--left-out", type=float, default=0.5, help="share of subjects not in the gallery")
     parser.add_argument("--seed", type=int, default=0, help="of their choice, at least 0")
     arguments = parser.parse_args()
@@ -96,15 +102,16 @@ def main() -> None:
     except re.error as error:
         parser.error(f"--paths {arguments.paths!r} is no regular expression: {error}")
     try:
-        _write(
-            arguments.manifest, Modality(arguments.modality), paths, arguments.left_out, arguments.seed, arguments.out
-        )
+        listed = list_samples(arguments.manifest, Modality(arguments.modality))
+        if arguments.half is not None:
+            kept = tuple(s for s in listed.samples if in_fit_half(s.subject_id) == (arguments.half == "fit"))
+            listed = dataclasses.replace(listed, samples=kept)
+        _write(listed, paths, arguments.left_out, arguments.seed, arguments.out)
     except (AmbisError, OSError) as error:
         parser.exit(2, f"gallery_and_probes: {printable(error)}\n")
 
 
-def _write(manifest: Path, modality: Modality, paths: re.Pattern[str], left_out: float, seed: int, out: Path) -> None:
-    listed = list_samples(manifest, modality)
+def _write(listed: SampleList, paths: re.Pattern[str], left_out: float, seed: int, out: Path) -> None:
     rows = read_rows(listed, paths, out)
     gallery, probes = split(rows, left_out, seed)
     if not gallery or not probes:

@@ -46,6 +46,7 @@ class BulkOptions:
         galleries: enrolled into; the server's default when empty.
         batch: enters the idempotency keys: a load with another batch name enrols anew what was deleted since.
         accept_partial: enrol an encounter without the samples that were rejected.
+        accept_low_quality: enrol samples below the quality gate, too.
         attempts: consecutive failures of the stream, or of one item, before giving up.
     """
 
@@ -53,6 +54,7 @@ class BulkOptions:
     encounter_type: str = ""
     batch: str = ""
     accept_partial: bool = False
+    accept_low_quality: bool = False
     attempts: int = 8
 
 
@@ -181,10 +183,11 @@ class BulkLoad:
     def _build(self, item: _Item, sequence: int) -> enrollment_service_pb2.BulkEnrollRequest:
         read = [(sample, data, hashlib.sha256(data).hexdigest()) for sample, data in _read_all(item.encounter.samples)]
         # Rows in another order are the same encounter, to the server too.
-        read.sort(key=lambda r: (int(r[0].position), r[2]))
+        read.sort(key=lambda r: (int(r[0].position), r[2], _face(r[0])))
         item.encounter = encounter = dataclasses.replace(item.encounter, samples=tuple(r[0] for r in read))
-        samples = [image_sample(sample.position, data, sample.ppi) for sample, data, _ in read]
-        content = [[int(sample.position), sample.ppi, digest] for sample, _, digest in read]
+        samples = [image_sample(sample.position, data, sample.ppi, sample.face) for sample, data, _ in read]
+        # The face stands there only where one is named: keys of other loads stay what they were.
+        content = [[int(sample.position), sample.ppi, digest, *_face(sample)] for sample, _, digest in read]
         options = self._options
         galleries = sorted(set(options.galleries))
         facts = [
@@ -209,6 +212,7 @@ class BulkLoad:
                 samples=samples,
                 subject_mode=enrollment_service_pb2.SUBJECT_MODE_ANY,
                 accept_partial=options.accept_partial,
+                accept_low_quality=options.accept_low_quality,
             ),
         )
 
@@ -248,6 +252,13 @@ class BulkLoad:
 
     def _write(self, line: int, encounter: ManifestEncounter, path: str, reason: str, message: str) -> None:
         self._rejects.writerow([line, encounter.subject_id, encounter.encounter_id, path, reason, message])
+
+
+def _face(sample: ManifestSample) -> list[float]:
+    """Which face is meant, as numbers; empty where nobody says."""
+    if sample.face is None:
+        return []
+    return [float(sample.face.number)] if sample.face.number is not None else list(sample.face.box or ())
 
 
 def _read_all(samples: Sequence[ManifestSample]) -> list[tuple[ManifestSample, bytes]]:

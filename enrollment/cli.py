@@ -32,14 +32,16 @@ from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_
 from enrollment import tables
 from enrollment.bulk import BulkCounts, BulkLoad, BulkOptions
 from enrollment.calibration.commands import calibrate
-from enrollment.client import AmbisClient, image_sample, read_options
+from enrollment.client import AmbisClient, image_sample, parse_face_choice, read_options
 from enrollment.evaluation.commands import add_commands
 from enrollment.manifest import read_manifest
+from enrollment.model_commands import models_app
 from enrollment.reporting import reported
 from enrollment.settings import Settings, load_settings
 from matcher.decision import Verdict
 from matcher.errors import AmbisError, InvalidInput
 from matcher.positions import Position
+from matcher.service.extraction import FaceChoice
 
 EXIT_REVIEW, EXIT_NO_HIT, EXIT_REJECTS = 3, 4, 5
 _VERDICT_EXITS = {Verdict.HIT: 0, Verdict.REVIEW: EXIT_REVIEW, Verdict.NO_HIT: EXIT_NO_HIT}
@@ -52,6 +54,8 @@ app = typer.Typer(
 )
 subject_app = typer.Typer(help="Subjects on record.", no_args_is_help=True)
 app.add_typer(subject_app, name="subject")
+
+app.add_typer(models_app, name="models")
 
 add_commands(app)
 app.command()(calibrate)
@@ -67,7 +71,18 @@ Irises = Annotated[
     list[str] | None, typer.Option("--iris", metavar="[left=|right=]FILE", help="An infrared eye image; repeatable.")
 ]
 Ppi = Annotated[float | None, typer.Option(help="Pixels per inch of the fingerprints, where the files do not say.")]
+WhichFaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--which-face",
+        metavar="NUMBER|BOX",
+        help="Which face of a picture: its number (1 is the largest) or LEFT,TOP,RIGHT,BOTTOM; one for each --face.",
+    ),
+]
 Partial = Annotated[bool, typer.Option("--accept-partial", help="Go on without the samples that are rejected.")]
+LowQuality = Annotated[
+    bool, typer.Option("--accept-low-quality", help="Enrol faces below the quality gate, too, where none better exist.")
+]
 
 
 @app.command()
@@ -110,6 +125,8 @@ def enroll(
     finger: Fingers = None,
     iris: Irises = None,
     ppi: Ppi = None,
+    which_face: WhichFaces = None,
+    accept_low_quality: LowQuality = False,
     encounter: Annotated[str, typer.Option(help="Encounter id; the server chooses one when left out.")] = "",
     gallery: Annotated[list[str] | None, typer.Option(help="Gallery; may be repeated.")] = None,
     encounter_type: Annotated[str, typer.Option("--type", help="Type of the encounter, e.g. arrest.")] = "",
@@ -131,9 +148,10 @@ def enroll(
             encounter_id=encounter,
             galleries=gallery or [],
             encounter_type=encounter_type,
-            samples=_samples(face, finger, iris, ppi),
+            samples=_samples(face, finger, iris, ppi, which_face),
             subject_mode=mode,
             accept_partial=accept_partial,
+            accept_low_quality=accept_low_quality,
         )
         # The same command once more, e.g. after a time-out, enrols nobody twice.
         content = message.SerializeToString(deterministic=True)
@@ -151,6 +169,7 @@ def bulk_enroll(
     ] = None,
     batch: Annotated[str, typer.Option(help="Name of the load; a new name enrols anew what was deleted since.")] = "",
     accept_partial: Partial = False,
+    accept_low_quality: LowQuality = False,
     acknowledged: Annotated[
         Path | None, typer.Option(help="File that gets 'subject_id,encounter' of everything acknowledged.")
     ] = None,
@@ -161,7 +180,7 @@ def bulk_enroll(
     with _connected(server, as_json) as client:
         listed = read_manifest(manifest)
         rejects_path = rejects or Path(f"{manifest.stem}.rejects.csv")
-        options = BulkOptions(tuple(gallery or ()), encounter_type, batch, accept_partial)
+        options = BulkOptions(tuple(gallery or ()), encounter_type, batch, accept_partial, accept_low_quality)
         with (
             rejects_path.open("w", newline="") as reject_file,
             _lines(acknowledged) as acknowledge,
@@ -202,6 +221,7 @@ def identify(
     finger: Fingers = None,
     iris: Irises = None,
     ppi: Ppi = None,
+    which_face: WhichFaces = None,
     gallery: Annotated[list[str] | None, typer.Option(help="Search only this gallery; may be repeated.")] = None,
     candidates: Annotated[int, typer.Option(min=1, max=1000, help="Candidates at most.")] = 10,
     fpir: Annotated[
@@ -215,7 +235,7 @@ def identify(
     """Search for one person: one or several samples of them."""
     with _connected(server, as_json) as client:
         search = identification_service_pb2.Search(
-            samples=_samples(face, finger, iris, ppi),
+            samples=_samples(face, finger, iris, ppi, which_face),
             galleries=gallery or [],
             max_candidates=candidates,
             target_fpir=fpir,
@@ -234,13 +254,14 @@ def verify(
     finger: Fingers = None,
     iris: Irises = None,
     ppi: Ppi = None,
+    which_face: WhichFaces = None,
     fmr: Annotated[float | None, typer.Option(help="False match rate of a HIT.")] = None,
     server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Compare one person with one subject on record."""
     with _connected(server, as_json) as client:
-        response = client.verify(subject, _samples(face, finger, iris, ppi), fmr)
+        response = client.verify(subject, _samples(face, finger, iris, ppi, which_face), fmr)
         _print(response, tables.verification, as_json)
         raise typer.Exit(_VERDICT_EXITS[Verdict(response.verdict)])
 
@@ -325,9 +346,22 @@ def _connected(server: str | None, as_json: bool) -> Iterator[AmbisClient]:
 
 
 def _samples(
-    faces: Sequence[Path] | None, fingers: Sequence[str] | None, irises: Sequence[str] | None, ppi: float | None
+    faces: Sequence[Path] | None,
+    fingers: Sequence[str] | None,
+    irises: Sequence[str] | None,
+    ppi: float | None,
+    which_faces: Sequence[str] | None = None,
 ) -> list[common_pb2.Sample]:
-    samples = [image_sample(Position.FACE, path.read_bytes()) for path in faces or ()]
+    choices: list[FaceChoice | None] = [parse_face_choice(text) for text in which_faces or ()]
+    if choices and len(choices) != len(faces or ()):
+        raise InvalidInput(
+            f"{len(choices)} --which-face for {len(faces or ())} --face; give one for each picture, in their order",
+            reason="FACE_CHOICE_INVALID",
+        )
+    samples = [
+        image_sample(Position.FACE, path.read_bytes(), face=choice)
+        for path, choice in zip(faces or (), choices or [None] * len(faces or ()), strict=True)
+    ]
     for modality, values in (("finger", fingers), ("iris", irises)):
         for value in values or ():
             position, path = _position_and_path(value, modality)

@@ -23,16 +23,20 @@ from ambis.v1 import (
     enrollment_service_pb2_grpc,
     identification_service_pb2,
     identification_service_pb2_grpc,
+    migration_service_pb2,
+    migration_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
 )
-from matcher.errors import AmbisError
+from matcher.errors import AmbisError, InvalidInput
 from matcher.positions import Position
+from matcher.service.extraction import FaceChoice
 from matcher.templates import MAGIC, template_from_bytes
 
 T = TypeVar("T")
 
 MESSAGE_BYTES = 128 * 1024 * 1024
+SWITCH_SECONDS = 3600.0
 TOO_LARGE = "MESSAGE_TOO_LARGE"
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
@@ -43,16 +47,25 @@ class CallFailed(AmbisError):
     Attributes:
         code: the gRPC status.
         transaction_id: of the call, for the server's log.
+        faces: that were found, where an image was refused for them, in the order in which a choice counts them.
     """
 
     default_reason = "CALL_FAILED"
 
     def __init__(
-        self, message: str, *, code: grpc.StatusCode, reason: str = "", field: str = "", transaction_id: str = ""
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode,
+        reason: str = "",
+        field: str = "",
+        transaction_id: str = "",
+        faces: Sequence[common_pb2.FoundFace] = (),
     ) -> None:
         super().__init__(message, reason=reason or code.name, field=field)
         self.code = code
         self.transaction_id = transaction_id
+        self.faces = tuple(faces)
 
     @property
     def retryable(self) -> bool:
@@ -104,6 +117,7 @@ class AmbisClient:
             self._channel = grpc.secure_channel(target, credentials, channel_options)
         self._enrollment = enrollment_service_pb2_grpc.EnrollmentServiceStub(self._channel)
         self._identification = identification_service_pb2_grpc.IdentificationServiceStub(self._channel)
+        self._migration = migration_service_pb2_grpc.MigrationServiceStub(self._channel)
         self._status = status_service_pb2_grpc.StatusServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -178,6 +192,45 @@ class AmbisClient:
         request = status_service_pb2.GetStatusRequest(transaction_id=new_transaction_id())
         return self._call(lambda t: self._status.GetStatus(request, timeout=t), request.transaction_id)
 
+    def start_migration(self, *, retry_failed: bool = False) -> migration_service_pb2.Migration:
+        """Begins the change to the server's next face pack, or goes on with it."""
+        request = migration_service_pb2.StartMigrationRequest(
+            transaction_id=new_transaction_id(), retry_failed=retry_failed
+        )
+        return self._call(
+            lambda t: self._migration.StartMigration(request, timeout=t), request.transaction_id
+        ).migration
+
+    def migration(self) -> migration_service_pb2.Migration:
+        """How far the change is."""
+        request = migration_service_pb2.GetMigrationRequest(transaction_id=new_transaction_id())
+        return self._call(lambda t: self._migration.GetMigration(request, timeout=t), request.transaction_id).migration
+
+    def unmigrated(self) -> Iterator[migration_service_pb2.ListUnmigratedResponse]:
+        """Every sample that the next face pack failed on."""
+        request = migration_service_pb2.ListUnmigratedRequest(transaction_id=new_transaction_id())
+        try:
+            yield from self._migration.ListUnmigrated(request)
+        except grpc.RpcError as error:
+            raise _failed(error, self._target, request.transaction_id) from error
+
+    def complete_migration(self, leave_out: int = 0) -> migration_service_pb2.CompleteMigrationResponse:
+        """Switches to the next face pack. Takes as long as building the index does, whatever the timeout."""
+        request = migration_service_pb2.CompleteMigrationRequest(
+            transaction_id=new_transaction_id(), leave_out=leave_out
+        )
+        try:
+            return self._migration.CompleteMigration(request, timeout=SWITCH_SECONDS)
+        except grpc.RpcError as error:
+            raise _failed(error, self._target, request.transaction_id) from error
+
+    def cancel_migration(self) -> migration_service_pb2.Migration:
+        """Drops everything made for the next face pack."""
+        request = migration_service_pb2.CancelMigrationRequest(transaction_id=new_transaction_id())
+        return self._call(
+            lambda t: self._migration.CancelMigration(request, timeout=t), request.transaction_id
+        ).migration
+
     def _call(self, call: Callable[[float], T], transaction_id: str) -> T:
         deadline = time.monotonic() + self._options.timeout
         attempt = 1
@@ -207,8 +260,32 @@ def new_transaction_id() -> str:
     return f"T-{uuid.uuid4().hex}"
 
 
-def image_sample(position: Position, data: bytes, ppi: float | None = None) -> common_pb2.Sample:
-    """A sample of an image file's bytes, or of a template file's."""
+def parse_face_choice(text: str) -> FaceChoice:
+    """Which face of a picture is meant: its number, from 1, or the box LEFT,TOP,RIGHT,BOTTOM in pixels.
+
+    Raises:
+        InvalidInput (FACE_CHOICE_INVALID).
+    """
+    try:
+        if "," not in text:
+            return FaceChoice(number=int(text))
+        left, top, right, bottom = map(float, text.split(","))
+    except ValueError:
+        raise InvalidInput(
+            f"{text!r} names no face; give its number (1 is the largest) or its box as LEFT,TOP,RIGHT,BOTTOM in pixels",
+            reason="FACE_CHOICE_INVALID",
+        ) from None
+    return FaceChoice(box=(left, top, right, bottom))
+
+
+def image_sample(
+    position: Position, data: bytes, ppi: float | None = None, face: FaceChoice | None = None
+) -> common_pb2.Sample:
+    """A sample of an image file's bytes, or of a template file's.
+
+    Args:
+        face: which of several faces is meant.
+    """
     sample = common_pb2.Sample(position=common_pb2.Position.ValueType(int(position)))
     if data[:4] == MAGIC:
         template = template_from_bytes(data)
@@ -219,6 +296,11 @@ def image_sample(position: Position, data: bytes, ppi: float | None = None) -> c
         sample.image.data = data
         if ppi is not None:
             sample.image.ppi = ppi
+        if face is not None and face.number is not None:
+            sample.image.face_number = min(max(face.number, 0), 2**32 - 1)
+        if face is not None and face.box is not None:
+            left, top, right, bottom = face.box
+            sample.image.face_box.CopyFrom(common_pb2.Box(left=left, top=top, right=right, bottom=bottom))
     return sample
 
 
@@ -238,17 +320,20 @@ def _failed(error: grpc.RpcError, target: str, transaction_id: str = "") -> Call
     code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
     message = (error.details() if isinstance(error, grpc.Call) else "") or str(error)
     reason = field = ""
+    faces: Sequence[common_pb2.FoundFace] = ()
     try:
         status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
     except ValueError:  # details that do not fit the status, as of a proxy in between
         status = None
     details: Sequence[any_pb2.Any] = status.details if status else ()
     for detail in details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        info, bad, found = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), common_pb2.FoundFaces()
         if detail.Unpack(info):
             reason = info.reason
         elif detail.Unpack(bad) and bad.field_violations:
             field = bad.field_violations[0].field
+        elif detail.Unpack(found):
+            faces = found.faces
     if not reason and code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
         reason = TOO_LARGE  # gRPC's own words, on either side
         message = f"the request is larger than one message may be ({message}); send fewer or smaller images"
@@ -256,11 +341,13 @@ def _failed(error: grpc.RpcError, target: str, transaction_id: str = "") -> Call
         message = f"no AMBIS server answers at {target} ({message}); check the address, or start it with 'ambis serve'"
     if not reason and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"the server at {target} did not answer in time; try again, or allow more with AMBIS_TIMEOUT"
-    return CallFailed(message, code=code, reason=reason, field=field, transaction_id=transaction_id)
+    return CallFailed(message, code=code, reason=reason, field=field, transaction_id=transaction_id, faces=faces)
 
 
 def describe(failure: AmbisError) -> str:
     """A failure as JSON, for ``--json``."""
     code = failure.code.name if isinstance(failure, CallFailed) else ""
-    facts = {"error": failure.message, "reason": failure.reason, "field": failure.field, "code": code}
+    found = failure.faces if isinstance(failure, CallFailed) else ()
+    faces = [[round(side, 1) for side in (f.box.left, f.box.top, f.box.right, f.box.bottom)] for f in found]
+    facts = {"error": failure.message, "reason": failure.reason, "field": failure.field, "code": code, "faces": faces}
     return json.dumps({k: v for k, v in facts.items() if v})

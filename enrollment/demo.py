@@ -114,7 +114,7 @@ def _cast(console: Console) -> tuple[list[Person], list[Person]]:
     enrolled = [_synthetic(i, f"synthetic-{i + 1}") for i in range(SYNTHETIC_PEOPLE)]
     strangers = [_synthetic(UNKNOWN_SEED, "unknown"), _synthetic(UNKNOWN_SEED + 1, "unknown")]
     try:
-        crops = people(load_face_extractor(None))
+        crops = people(load_face_extractor())
     except ModalityUnavailable as unavailable:
         console.print(f"No faces in this demonstration: {unavailable.message}", style="yellow", markup=False)
         return enrolled, strangers

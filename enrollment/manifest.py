@@ -1,8 +1,9 @@
 """Manifests: CSV files that list samples, one a row.
 
 Columns: ``path`` (relative to the manifest), ``subject_id``, ``modality``, ``position``, ``encounter``, ``ppi`` (may be
-empty); ``width`` and ``height`` are ignored, every other column goes into the encounter's context. The rows of one
-subject and encounter are one encounter, wherever they stand.
+empty), ``face`` (which of several faces to enrol; see ``client.parse_face_choice``); ``width`` and ``height`` are
+ignored, every other column goes into the encounter's context. The rows of one subject and encounter are one encounter,
+wherever they stand.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from enrollment.client import parse_face_choice
 from matcher.errors import InvalidInput
 from matcher.positions import Position
+from matcher.service.extraction import FaceChoice
 
 REQUIRED = ("path", "subject_id", "modality")
-_KNOWN = {*REQUIRED, "position", "encounter", "ppi", "width", "height"}
+_KNOWN = {*REQUIRED, "position", "encounter", "ppi", "face", "width", "height"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +29,14 @@ class ManifestSample:
     Attributes:
         line: of the manifest, the header being 1.
         ppi: pixels per inch; None where the manifest does not say.
+        face: which of several faces is meant; None where it does not say.
     """
 
     line: int
     path: Path
     position: Position
     ppi: float | None
+    face: FaceChoice | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,4 +131,5 @@ def _parse(row: Mapping[str, str], line: int, folder: Path) -> tuple[tuple[str, 
             ppi = float(row["ppi"])
         except ValueError:
             raise InvalidInput(f"ppi {row['ppi']!r} is no number", reason="PPI_INVALID") from None
-    return _key(row), ManifestSample(line, folder / row["path"], position, ppi)
+    face = parse_face_choice(row["face"]) if row.get("face") else None
+    return _key(row), ManifestSample(line, folder / row["path"], position, ppi, face)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from pathlib import Path
 
 import cv2
 
@@ -32,11 +31,14 @@ def start_server(settings: Settings) -> AmbisServer:
     Raises:
         InvalidInput: settings that contradict each other.
         NotCalibrated: the fingerprint extractor that was chosen has no calibration artefact.
-        PreconditionFailed, StorageFailure: see AmbisServer.
+        PreconditionFailed: a face pack's licence is not acknowledged; and as AmbisServer.
+        ModalityUnavailable: the face pack to change to cannot be used.
+        StorageFailure: see AmbisServer.
     """
     if settings.calibrations is not None and not settings.calibrations.is_dir():
         raise InvalidInput(f"calibrations names {settings.calibrations}, which is no folder", reason="SETTINGS_INVALID")
     extractors, calibrations = load_extractors(settings), Calibrations.load(settings.calibrations)
+    successor = load_successor(settings, extractors)
     fusion = FusionModel.load(settings.calibrations)
     _check_calibrated(extractors, calibrations)
     _say_what_scores_rest_on(extractors, calibrations, fusion)
@@ -52,8 +54,10 @@ def start_server(settings: Settings) -> AmbisServer:
             extraction_workers=settings.extraction_workers,
             shards=settings.shards,
             keep_samples=settings.keep_samples,
+            migration_workers=settings.migration_workers,
         ),
         fusion,
+        successor,
     )
 
 
@@ -88,20 +92,32 @@ def load_extractors(settings: Settings) -> Extractors:
     missing: dict[Modality, str] = {}
     if settings.face_pack == "none":
         missing[Modality.FACE] = "faces are switched off by the setting face_pack = 'none'"
-    elif settings.face_pack != "compact" and not settings.face_pack_licence_accepted:
-        raise PreconditionFailed(
-            f"face_pack names {settings.face_pack}. InsightFace packs are licensed for non-commercial research only: "
-            "if you hold a licence for it, set face_pack_licence_accepted = true (AMBIS_FACE_PACK_LICENCE_ACCEPTED=1)",
-            reason="LICENCE_NOT_ACCEPTED",
-        )
     else:
         try:
-            pack = None if settings.face_pack == "compact" else Path(settings.face_pack)
-            extractors.append(load_face_extractor(pack))
+            extractors.append(load_face_extractor(settings.face_pack, settings.face_licences_acknowledged))
         except ModalityUnavailable as unavailable:
             log.warning("no faces: %s", unavailable.message)
             missing[Modality.FACE] = unavailable.message
     return Extractors(extractors, missing)
+
+
+def load_successor(settings: Settings, extractors: Extractors) -> Extractors | None:
+    """The same extractors with the face pack to change to; None where the settings name none.
+
+    Raises:
+        ModalityUnavailable: it cannot be used.
+        PreconditionFailed: its licence is not acknowledged.
+        InvalidInput (SETTINGS_INVALID): it is the model that is in use.
+    """
+    if not settings.face_pack_next:
+        return None
+    face = load_face_extractor(settings.face_pack_next, settings.face_licences_acknowledged)
+    if any(status.algorithm == face.algorithm for status in extractors.status()):
+        raise InvalidInput(
+            f"face_pack_next is the model {face.algorithm}, which face_pack is already; remove it",
+            reason="SETTINGS_INVALID",
+        )
+    return extractors.with_extractor(face)
 
 
 def _check_calibrated(extractors: Extractors, calibrations: Calibrations) -> None:

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from matcher.errors import InvalidInput
 
@@ -44,9 +50,15 @@ class Settings(BaseSettings):
     iris_network: Path | None = Field(
         None, description="ONNX network that finds pupil, iris and lids instead of the search; calibrate with it anew"
     )
-    face_pack: str = Field("compact", description="'compact', 'none', or the folder of an InsightFace pack")
-    face_pack_licence_accepted: bool = Field(
-        False, description="the operator holds a licence for the InsightFace pack that face_pack names"
+    face_pack: str = Field(
+        "compact", description="'compact', 'none', or a folder with a pack.toml or an InsightFace pack"
+    )
+    face_pack_next: str = Field("", description="the face pack to change to; see 'ambis models migrate'")
+    migration_workers: int = Field(
+        1, ge=1, le=256, description="stored images that a change of face pack extracts at the same time"
+    )
+    face_licences_acknowledged: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="ids of face models whose licence forbids commercial use and is acknowledged"
     )
     target_fpir: float = Field(0.01, ge=1e-6, le=0.5, description="false positive identification rate of a HIT")
     review_fpir: float = Field(0.1, ge=1e-6, le=0.5, description="the same of a REVIEW")
@@ -66,6 +78,12 @@ class Settings(BaseSettings):
     tls_client_certificate: Path | None = Field(None, description="PEM certificate of this client")
     tls_client_key: Path | None = Field(None, description="PEM key of this client")
     timeout: float = Field(60.0, gt=0, le=3600, description="seconds that one call may take")
+
+    @field_validator("face_licences_acknowledged", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        """In the environment: ids with commas between."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(

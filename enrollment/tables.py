@@ -146,9 +146,7 @@ def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
     for name in ("Encounter", "Type", "Galleries", "When", "Samples"):
         table.add_column(name, overflow="fold")
     for encounter in record.encounters:
-        samples = "\n".join(
-            position_label(s.position) + (f" q{s.quality}" if s.HasField("quality") else "") for s in encounter.samples
-        )
+        samples = "\n".join(map(_sample, encounter.samples))
         table.add_row(
             encounter.encounter_id,
             encounter.encounter_type,
@@ -157,6 +155,11 @@ def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
             samples,
         )
     return table
+
+
+def _sample(sample: enrollment_service_pb2.SampleSummary) -> str:
+    quality = f" q{sample.quality}" if sample.HasField("quality") else ""
+    return f"{position_label(sample.position)}{quality}{' (no search sees it)' if sample.left_out else ''}"
 
 
 def status(report: status_service_pb2.GetStatusResponse) -> RenderableType:

@@ -24,6 +24,15 @@ class Reference:
 
 
 @dataclasses.dataclass(frozen=True)
+class OwnedReference:
+    """A reference of an encounter that the shards know."""
+
+    subject_id: str
+    encounter_id: str
+    reference: Reference
+
+
+@dataclasses.dataclass(frozen=True)
 class EncounterEnrolled:
     """An encounter was put on record, for a new subject or one on record."""
 

@@ -7,6 +7,10 @@ status codes; nothing else does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from matcher.faces import FoundFace
+
 
 class AmbisError(Exception):
     """Base of all deliberate errors.
@@ -36,6 +40,22 @@ class SampleRejected(InvalidInput):
     """An image or template cannot be used: unreadable, not what it claims to be, or without usable features."""
 
     default_reason = "SAMPLE_REJECTED"
+
+
+class FaceUndecided(SampleRejected):
+    """An image shows several faces, and which one is meant is not told, or told wrongly.
+
+    Args:
+        faces: all that were found, in the order in which a choice counts them.
+    """
+
+    default_reason = "SEVERAL_FACES"
+
+    def __init__(
+        self, message: str, *, reason: str | None = None, field: str = "", faces: Sequence[FoundFace] = ()
+    ) -> None:
+        super().__init__(message, reason=reason, field=field)
+        self.faces = tuple(faces)
 
 
 class TemplateInvalid(SampleRejected):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.changes import Change, EncounterEnrolled
+from matcher.changes import Change, EncounterEnrolled, OwnedReference
 from matcher.comparators import index_for
 from matcher.errors import ModelMismatch, Overloaded, TemplateInvalid
 from matcher.locks import ReadWriteLock
@@ -151,6 +151,11 @@ class Gallery:
                 if key not in self._indexes:
                     self._indexes[key] = self._index_factory(key[0], key[1])
                 self._indexes[key].apply(removals, list(additions.values()))
+
+    def replacement(self, modality: Modality, algorithm: str) -> Replacement:
+        """Empty indexes to be filled aside and to take the place of all others of the modality. No change may be
+        applied until they have."""
+        return Replacement(self, (modality, algorithm))
 
     def _enrol(
         self,
@@ -345,6 +350,55 @@ class Gallery:
                     if not math.isnan(raw):
                         pairs[entry.subject_id].append((raw, i, entry))
         return [SubjectComparisons(s, _assign(probes, found)) for s, found in pairs.items()]
+
+
+class Replacement:
+    """References of one algorithm that are to take the place of all others of their modality in a gallery.
+
+    ``add`` and ``finish`` build what is needed while searches go on; ``take_effect`` only exchanges it.
+    """
+
+    def __init__(self, gallery: Gallery, key: IndexKey) -> None:
+        self._gallery = gallery
+        self._key = key
+        self._indexes: dict[_PartKey, ReferenceIndex] = {}
+        self._new: dict[int, _Entry] = {}
+        self._finished: tuple[dict[_PartKey, ReferenceIndex], dict[int, _Entry], dict[str, list[int]]] | None = None
+
+    def add(self, references: Sequence[OwnedReference]) -> None:
+        """Adds references of encounters that the gallery knows."""
+        additions: dict[_PartKey, list[tuple[int, int, Template]]] = {}
+        for owned in references:
+            reference = owned.reference
+            labels = self._gallery._encounters[owned.subject_id][owned.encounter_id]
+            entry = _Entry(
+                reference.reference_id, owned.subject_id, owned.encounter_id, reference.position, self._key, labels
+            )
+            self._new[reference.reference_id] = entry
+            additions.setdefault(entry.part, []).append((reference.reference_id, labels, reference.template))
+        for part, added in additions.items():
+            if part not in self._indexes:
+                self._indexes[part] = self._gallery._index_factory(*self._key)
+            self._indexes[part].apply([], added)
+
+    def finish(self) -> None:
+        """Makes ready what ``take_effect`` puts in place."""
+        gallery, modality = self._gallery, self._key[0]
+        indexes = {key: index for key, index in gallery._indexes.items() if key[0] is not modality}
+        entries = {i: entry for i, entry in gallery._entries.items() if entry.index[0] is not modality}
+        subjects = {s: [i for i in ids if i in entries] for s, ids in gallery._subjects.items()}
+        for i, entry in self._new.items():
+            subjects[entry.subject_id].append(i)
+        for ids in subjects.values():
+            ids.sort()
+        self._finished = {**indexes, **self._indexes}, {**entries, **self._new}, subjects
+
+    def take_effect(self) -> None:
+        """From now on searches see these references."""
+        if self._finished is None:
+            raise ValueError("the replacement is not finished")
+        with self._gallery._lock.write():
+            self._gallery._indexes, self._gallery._entries, self._gallery._subjects = self._finished
 
 
 def _key(template: Template) -> IndexKey:

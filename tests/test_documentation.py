@@ -148,7 +148,7 @@ def test_settings_table() -> None:
     rows = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "one a processor core" if field.default_factory else field.default
-        shown = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        shown = "" if default in (None, ()) else str(default).lower() if isinstance(default, bool) else str(default)
         rows.append(f"| `{name}` | `AMBIS_{name.upper()}` | {shown} | {field.description} |")
     holds("docs/operator.md", *rows)
 

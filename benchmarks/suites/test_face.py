@@ -218,8 +218,11 @@ def _prepared(gallery: FaceGallery) -> list[NDArray[np.float32]]:
 
 
 def _with_network(network: Callable[[bytes, int], object]) -> FaceExtractor:
-    """The compact pack with its networks run by something else."""
-    with mock.patch("enrollment.extract.face_compact.Network", network):
+    """The compact pack with its networks, as they are published, run by something else."""
+    with (
+        mock.patch("enrollment.extract.face_compact.Network", network),
+        mock.patch("enrollment.extract.face_compact.rewrite", lambda published: published),
+    ):
         return FaceExtractor(CompactPack(pack_folder()))
 
 

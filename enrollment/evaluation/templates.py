@@ -79,11 +79,11 @@ def default_cache() -> Path:
 
 
 def code_version(modality: Modality) -> str:
-    """Twelve hexadecimal digits that change with the code that makes the modality's templates."""
+    """Twelve hexadecimal digits that change with the code and fitted numbers that make the modality's templates."""
     digest = hashlib.sha256()
     others = {m.value for m in Modality} - {modality.value}
-    for path in sorted(Path(enrollment.extract.__file__ or "").parent.glob("*.py")):
-        if path.stem.split("_")[0] not in others:
+    for path in sorted(Path(enrollment.extract.__file__ or "").parent.iterdir()):
+        if path.suffix in (".py", ".json") and path.stem.split("_")[0] not in others:
             digest.update(path.name.encode() + path.read_bytes())
     for module in (enrollment.images, matcher.templates):
         digest.update(Path(module.__file__ or "").read_bytes())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from enrollment.extract.extraction import ModalityExtractor
+from enrollment.extract.extraction import ModalityExtractor, PurposefulExtractor
 from enrollment.images import ImageLimits, decode_image
 from matcher.errors import AmbisError, ModalityUnavailable, SampleRejected
 from matcher.positions import Modality, Position
-from matcher.service.extraction import ExtractedSample, ExtractorStatus
+from matcher.service.extraction import SEARCH, ExtractedSample, ExtractorStatus, SampleUse
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,19 @@ class Extractors:
         self._missing = dict(missing or {})
         self._limits = limits or ImageLimits()
 
-    def extract(self, position: Position, data: bytes, media_type: str, ppi: float | None) -> ExtractedSample:
+    def extract(
+        self, position: Position, data: bytes, media_type: str, ppi: float | None, use: SampleUse = SEARCH
+    ) -> ExtractedSample:
         """See TemplateExtractor."""
         extractor = self._extractors.get(position.modality)
         if extractor is None:
             raise ModalityUnavailable(self._why_missing(position.modality), field="image")
         image = decode_image(data, media_type=media_type, ppi=ppi, limits=self._limits)
         try:
-            extraction = extractor.extract(image)
+            if isinstance(extractor, PurposefulExtractor):
+                extraction = extractor.extract_for(image, use)
+            else:
+                extraction = extractor.extract(image)
         except AmbisError:
             raise
         except Exception as error:
@@ -50,7 +55,19 @@ class Extractors:
                 "has the details",
                 reason="EXTRACTION_FAILED",
             ) from error
-        return ExtractedSample(extraction.template, extraction.quality, extraction.advice, image.media_type)
+        return ExtractedSample(
+            extraction.template,
+            extraction.quality,
+            extraction.advice,
+            image.media_type,
+            extraction.faces,
+            extraction.components,
+        )
+
+    def with_extractor(self, extractor: ModalityExtractor) -> Extractors:
+        """The same with another extractor of its modality."""
+        others = [e for m, e in self._extractors.items() if m is not extractor.modality]
+        return Extractors([*others, extractor], self._missing, self._limits)
 
     def status(self) -> Sequence[ExtractorStatus]:
         """See TemplateExtractor."""

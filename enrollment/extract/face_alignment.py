@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,27 @@ ARCFACE_POINTS = np.array(
 )
 """float64[5, 2], where eyes, nose tip and corners of the mouth lie in the crop (InsightFace, ``face_align.py``; the
 one on the left of the image first)."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Alignment:
+    """The crop that a recogniser wants.
+
+    Attributes:
+        side: pixels on each side.
+        points: float64[5, 2], where the five points lie in it, in pixels.
+    """
+
+    side: int
+    points: NDArray[np.float64]
+
+    def resized(self, side: int) -> Alignment:
+        """The same crop with another number of pixels."""
+        # Pixel centres: larger = factor * (original + 0.5) - 0.5.
+        return Alignment(side, (self.points + 0.5) * (side / self.side) - 0.5)
+
+
+ARCFACE_ALIGNMENT = Alignment(ALIGNED_SIDE, ARCFACE_POINTS)
 
 
 def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,14 +85,17 @@ def warp(image: NDArray[np.uint8], matrix: NDArray[np.float64], side: int, *, re
     return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
 
-def align(image: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The upright 112 x 112 crop of a face.
+def align(
+    image: NDArray[np.uint8], points: NDArray[np.float64], alignment: Alignment = ARCFACE_ALIGNMENT
+) -> NDArray[np.uint8]:
+    """The upright crop of a face.
 
     Args:
         image: uint8[height, width, 3].
         points: float64[5, 2] in pixels of the image: eyes, nose tip, corners of the mouth, as in ``ARCFACE_POINTS``.
+        alignment: the crop; ArcFace's 112 x 112 when left out.
 
     Returns:
-        uint8[112, 112, 3], in the image's channel order.
+        uint8[side, side, 3], in the image's channel order.
     """
-    return warp(image, similarity(points, ARCFACE_POINTS), ALIGNED_SIDE, repeat_border=False)
+    return warp(image, similarity(points, alignment.points), alignment.side, repeat_border=False)

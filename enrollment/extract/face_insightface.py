@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from enrollment.extract.denormals import flushed_denormals
-from enrollment.extract.face_alignment import ALIGNED_SIDE
+from enrollment.extract.face_alignment import ALIGNED_SIDE, ARCFACE_ALIGNMENT
+from enrollment.extract.face_description import PackDescription
+from enrollment.extract.face_detection import turned_back
 from enrollment.extract.face_pack import FaceBox, FaceEmbedding, unit_sum
-from enrollment.extract.onnx_network import session_options
+from enrollment.extract.onnx_network import load_session, session_options
 from matcher.errors import ModalityUnavailable
 
 
@@ -31,6 +33,8 @@ class InsightFacePack:
         ModalityUnavailable: FACE_PACK_MISSING, no such folder; FACE_PACK_UNUSABLE, its files are no detector and
             recogniser that can be used.
     """
+
+    alignment = ARCFACE_ALIGNMENT
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         # FaceAnalysis downloads a pack when its name is not an existing folder, so look before it does.
@@ -65,11 +69,29 @@ class InsightFacePack:
             )
         self._detector: Any = app.det_model
         self._recogniser: Any = recogniser
-        digest = hashlib.sha256(Path(recogniser.model_file).read_bytes()).hexdigest()
+        data = Path(recogniser.model_file).read_bytes()
+        # The detector keeps what InsightFace makes, a session for each size of picture.
+        recogniser.session = load_session(data, threads)
+        digest = hashlib.sha256(data).hexdigest()
         self.algorithm = f"face-insightface-{digest[:12]}"
+        self.description = PackDescription(
+            algorithm=self.algorithm,
+            sha256=digest,
+            dimension=int(recogniser.output_shape[-1]),
+            licence="InsightFace pack: non-commercial research only, unless you hold another licence",
+            commercial_use=False,
+            provenance=f"supplied by the operator: {Path(recogniser.model_file).name}",
+        )
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[FaceBox]:
-        """See ``FacePack``."""
+        """See ``FacePack``; where there is no face, the picture is turned by 90, 180 and 270 degrees."""
+        height, width = rgb.shape[:2]
+        for turn in range(4):
+            if found := self._upright(np.rot90(rgb, turn)):
+                return [turned_back(box, turn, height, width) for box in found]
+        return []
+
+    def _upright(self, rgb: NDArray[np.uint8]) -> list[FaceBox]:
         with flushed_denormals():
             boxes, points = self._detector.detect(np.ascontiguousarray(rgb[:, :, ::-1]))
         if points is None:

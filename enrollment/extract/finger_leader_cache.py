@@ -14,6 +14,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from enrollment.extract.finger_leader_graph import rewrite
 from enrollment.models import models_folder
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ def rewritten_leader(published: bytes, folder: Path | None = None) -> bytes:
     kept = _read(path)
     if kept is not None:
         return kept
-    # Here, not above: where the graph is kept already, onnx need not be loaded.
-    from enrollment.extract.finger_leader_graph import rewrite
-
     made = rewrite(published)
     _keep(path, made)
     return made

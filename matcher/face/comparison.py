@@ -15,7 +15,7 @@ from matcher.errors import InvalidInput, ModelMismatch, TemplateInvalid
 from matcher.positions import Modality
 from matcher.templates import FaceTemplate, Template
 
-COMPACT_ALGORITHM = "face-compact-1"
+COMPACT_ALGORITHM = "face-compact-2"
 """Id of templates made with the compact pack (see ``enrollment/models.py``), the default."""
 
 _LENGTHS = {COMPACT_ALGORITHM: 512}

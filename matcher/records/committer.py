@@ -13,15 +13,18 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from matcher.changes import Change
 from matcher.errors import AmbisError, Overloaded, StorageFailure, Unavailable
 from matcher.gallery import IndexKey
+from matcher.positions import Modality
 from matcher.records.entries import Deletion, NewEncounter, Receipt
 from matcher.records.store import RecordStore
 from matcher.shards.backend import ShardBackend
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _STOPPING = "the server is stopping; send the request again in a moment"
 
 
@@ -48,6 +51,12 @@ class _Deletion:
     done: Future[Deletion]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    work: Callable[[], Any]
+    done: Future[Any]
+
+
 class Committer:
     """The one writer. Brings the shards up to the records when made.
 
@@ -69,7 +78,7 @@ class Committer:
         self._backend = backend
         self._on_fault = on_fault
         self._parameters = parameters or CommitterParameters()
-        self._queue: queue.Queue[_Enrolment | _Deletion | None] = queue.Queue(self._parameters.queue)
+        self._queue: queue.Queue[_Enrolment | _Deletion | _Task | None] = queue.Queue(self._parameters.queue)
         self._applied = threading.Condition()
         self._broken = ""
         self._closed = False
@@ -108,6 +117,42 @@ class Committer:
         self._put(_Deletion(subject_id, transaction_id, done), timeout)
         return done.result()
 
+    def run(self, work: Callable[[], T], timeout: float | None = None) -> T:
+        """Runs work on the writing thread, between two groups of changes. Raises as ``enrol``, and what it raises."""
+        done: Future[T] = Future()
+        self._put(_Task(work, done), timeout)
+        return done.result()
+
+    def switch_model(self, modality: Modality, algorithm: str, transaction_id: str, prepare: Callable[[], None]) -> int:
+        """Makes searches see the successors that an algorithm made of all samples of a modality; returns the LSN.
+
+        Changes wait meanwhile, searches go on with the templates of before until all is done.
+
+        Args:
+            prepare: called on the writing thread first; what it raises leaves all as it is.
+        """
+        return self.run(lambda: self._switch_model(modality, algorithm, transaction_id, prepare))
+
+    def _switch_model(
+        self, modality: Modality, algorithm: str, transaction_id: str, prepare: Callable[[], None]
+    ) -> int:
+        prepare()
+        committed: list[int] = []
+
+        def commit() -> int:
+            committed.append(self._store.migrations.switch(modality, algorithm, transaction_id))
+            return committed[0]
+
+        references = self._store.migrations.references(modality, algorithm)
+        try:
+            self._backend.replace(modality, algorithm, references, commit)
+        except Exception as error:
+            if not committed:
+                raise
+            raise self._index_fault(committed[0], committed[0]) from error
+        self._tell_applied()
+        return committed[0]
+
     def wait_for(self, lsn: int, timeout: float) -> bool:
         """Waits until searches see ``lsn``; False when the timeout (seconds) passes first, or the server stops."""
         with self._applied:
@@ -129,7 +174,7 @@ class Committer:
         self._stopped = True
         self._refuse_waiting()
 
-    def _put(self, item: _Enrolment | _Deletion, timeout: float | None) -> None:
+    def _put(self, item: _Enrolment | _Deletion | _Task, timeout: float | None) -> None:
         if self._broken:
             raise Unavailable(self._broken, reason="INDEX_FAULT")
         if self._closed:
@@ -168,6 +213,8 @@ class Committer:
                     for item in part:
                         if isinstance(item, _Deletion):
                             self._delete(item)
+                        elif isinstance(item, _Task):
+                            self._run_task(item)
 
     def _enrol_group(self, offered: Sequence[_Enrolment]) -> None:
         keys = {(s.template.modality, s.template.algorithm) for o in offered for s in o.encounter.samples}
@@ -222,18 +269,33 @@ class Committer:
         else:
             item.done.set_result(deletion)
 
+    @staticmethod
+    def _run_task(item: _Task) -> None:
+        try:
+            result = item.work()
+        except Exception as error:
+            item.done.set_exception(error)
+        else:
+            item.done.set_result(result)
+
     def _apply(self, changes: Sequence[Change]) -> None:
         if not changes:
             return
         try:
             self._backend.apply(changes, changes[-1].lsn)
         except Exception as error:
-            self._broken = (
-                "the records were written but the search indexes could not follow; searches would be incomplete. "
-                "Restart the server: it rebuilds the indexes from the records"
-            )
-            self._on_fault()
-            log.exception("applying changes %d-%d failed", changes[0].lsn, changes[-1].lsn)
-            raise Unavailable(self._broken, reason="INDEX_FAULT") from error
+            raise self._index_fault(changes[0].lsn, changes[-1].lsn) from error
+        self._tell_applied()
+
+    def _index_fault(self, first: int, last: int) -> Unavailable:
+        self._broken = (
+            "the records were written but the search indexes could not follow; searches would be incomplete. "
+            "Restart the server: it rebuilds the indexes from the records"
+        )
+        self._on_fault()
+        log.exception("applying changes %d-%d failed", first, last)
+        return Unavailable(self._broken, reason="INDEX_FAULT")
+
+    def _tell_applied(self) -> None:
         with self._applied:
             self._applied.notify_all()

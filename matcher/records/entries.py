@@ -21,13 +21,18 @@ class SubjectMode(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class NewSample:
-    """A sample to enrol; ``data`` is None where only the template is kept."""
+    """A sample to enrol; ``data`` is None where only the template is kept.
+
+    ``box``: left, top, right, bottom, in pixels, of what the template was made of, where an image may show more than
+    one: whoever extracts it again must take the same.
+    """
 
     position: Position
     template: Template
     quality: int | None = None
     media_type: str = ""
     data: bytes | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +78,70 @@ class Deletion:
 
 @dataclasses.dataclass(frozen=True)
 class SampleSummary:
-    """A sample on record, without image or template."""
+    """A sample on record, without image or template. ``left_out``: why no search sees it; empty where they do."""
 
     position: Position
     algorithm: str
     quality: int | None
     media_type: str
     sha256: str
+    left_out: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredSample:
+    """A sample that a change of model has to extract again; ``sha256`` is empty where only its template is kept.
+    ``box``: see ``NewSample``."""
+
+    sample: int
+    position: Position
+    media_type: str
+    sha256: str
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Successor:
+    """What the next model made of a sample: a template, or the reason why there is none."""
+
+    sample: int
+    template: Template | None
+    quality: int | None = None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class MigrationProgress:
+    """How far a change of model is, in samples of its modality.
+
+    Attributes:
+        samples: that have to be extracted again.
+        migrated: that have a template of the next model.
+        failed: that have none, with a reason.
+    """
+
+    samples: int
+    migrated: int
+    failed: int
+
+    @property
+    def left(self) -> int:
+        """Samples not tried yet."""
+        return self.samples - self.migrated - self.failed
+
+
+@dataclasses.dataclass(frozen=True)
+class UnmigratedSample:
+    """A sample that the next model's searches would not see, and why."""
+
+    sample: int
+    subject_id: str
+    encounter_id: str
+    position: Position
+    sha256: str
+    reason: str
+    message: str
 
 
 @dataclasses.dataclass(frozen=True)

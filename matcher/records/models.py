@@ -7,7 +7,9 @@ import datetime
 from sqlalchemy import JSON, DateTime, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 has what a change of model needs: its tables, an index, and ``box``. A file of version 1 gets them when it is
+opened."""
 
 
 class Base(DeclarativeBase):
@@ -51,13 +53,15 @@ class EncounterRow(Base):
 class SampleRow(Base):
     """One sample and its template. ``id`` is the reference id of the indexes and is never reused.
 
-    ``sha256`` is empty where no sample is kept (a template was enrolled, or the operator keeps none).
+    ``sha256`` is empty where no sample is kept (a template was enrolled, or the operator keeps none). ``box``: left,
+    top, right and bottom, in pixels, of what the template was made of, where the image may show more than one.
     """
 
     __tablename__ = "samples"
     __table_args__ = (
         Index("samples_encounter", "encounter"),
         Index("samples_sha256", "sha256"),
+        Index("samples_model", "position", "algorithm"),
         {"sqlite_autoincrement": True},
     )
 
@@ -69,6 +73,49 @@ class SampleRow(Base):
     quality: Mapped[int | None] = mapped_column(Integer)
     algorithm: Mapped[str] = mapped_column(String(64))
     template: Mapped[bytes] = mapped_column(LargeBinary)
+    box: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class ModelRow(Base):
+    """The algorithm whose templates of a modality searches see. No row: the modality's model was never changed, and
+    they see all."""
+
+    __tablename__ = "models"
+
+    modality: Mapped[str] = mapped_column(String(16), primary_key=True)
+    algorithm: Mapped[str] = mapped_column(String(64))
+
+
+class MigrationRow(Base):
+    """A change of model that is being prepared: the algorithm that stored samples are extracted for."""
+
+    __tablename__ = "migrations"
+
+    modality: Mapped[str] = mapped_column(String(16), primary_key=True)
+    algorithm: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[datetime.datetime] = mapped_column(DateTime)
+
+
+class SuccessorRow(Base):
+    """What another algorithm made of a sample: a template that waits for the change of model, or why there is none.
+
+    After the change templates move into ``samples``; the reasons stay, since these samples are left out of searches.
+    """
+
+    __tablename__ = "successors"
+    __table_args__ = (
+        Index("successors_key", "algorithm", "sample", unique=True),
+        Index("successors_reason", "algorithm", "reason"),
+        Index("successors_sample", "sample"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    algorithm: Mapped[str] = mapped_column(String(64))
+    sample: Mapped[int] = mapped_column(ForeignKey("samples.id"))
+    quality: Mapped[int | None] = mapped_column(Integer)
+    template: Mapped[bytes | None] = mapped_column(LargeBinary)
+    reason: Mapped[str] = mapped_column(String(64))
+    message: Mapped[str] = mapped_column(String(1000))
 
 
 class ChangeRow(Base):

@@ -35,6 +35,14 @@ from matcher.records.entries import (
     SubjectMode,
     SubjectSummary,
 )
+from matcher.records.migrations import (
+    MigrationRecords,
+    active_algorithms,
+    check_active,
+    delete_successors,
+    join_active,
+    sees,
+)
 from matcher.records.models import (
     SCHEMA_VERSION,
     Base,
@@ -46,6 +54,7 @@ from matcher.records.models import (
     SampleRow,
     SchemaRow,
     SubjectRow,
+    SuccessorRow,
 )
 from matcher.records.sample_files import SampleFiles
 from matcher.templates import template_from_bytes
@@ -54,6 +63,7 @@ log = logging.getLogger(__name__)
 
 ENROLLED = "enrolled"
 DELETED = "deleted"
+MODEL_CHANGED = "model changed"
 _PAGE = 1000
 
 
@@ -95,6 +105,7 @@ class RecordStore:
             self._writer = _engine(path, single=True)
             self._reader = _engine(path, single=False)
             self._open_schema()
+            self.migrations = MigrationRecords(self._writer, self._reader, self._log_model_change, clock)
             marker.touch()
             self._remove_doomed()
         except (OSError, SQLAlchemyError) as error:
@@ -112,6 +123,11 @@ class RecordStore:
             version = connection.scalar(select(SchemaRow.version))
             if version is None:
                 connection.execute(insert(SchemaRow).values(version=SCHEMA_VERSION))
+            elif version == 1:  # create_all has made the tables that were missing
+                connection.exec_driver_sql("ALTER TABLE samples ADD COLUMN box JSON")
+                for index in Base.metadata.tables[SampleRow.__tablename__].indexes:
+                    index.create(connection, checkfirst=True)
+                connection.execute(update(SchemaRow).values(version=SCHEMA_VERSION))
             elif version != SCHEMA_VERSION:
                 raise PreconditionFailed(
                     f"the data folder has schema {version}, this version of AMBIS needs {SCHEMA_VERSION}; "
@@ -157,6 +173,7 @@ class RecordStore:
             return known, None
         if not new.galleries:
             raise InvalidInput("the encounter belongs to no gallery, so no search would find it", field="galleries")
+        check_active(connection, [s.template for s in new.samples])
         now = self._clock()
         self._register_galleries(connection, new.galleries)
         subject = self._subject_row(connection, new, now)
@@ -207,6 +224,7 @@ class RecordStore:
                 "quality": sample.quality,
                 "algorithm": sample.template.algorithm,
                 "template": sample.template.to_bytes(),
+                "box": None if sample.box is None else list(sample.box),
             }
             reference_id = _key(connection.execute(insert(SampleRow).values(row)))
             yield Reference(reference_id, sample.position, sample.template)
@@ -244,6 +262,9 @@ class RecordStore:
         }
         return _key(connection.execute(insert(ChangeRow).values(row)))
 
+    def _log_model_change(self, connection: Connection, transaction: str, now: datetime.datetime) -> int:
+        return self._log(connection, MODEL_CHANGED, "", "", transaction, now)
+
     def delete_subject(self, subject_id: str, transaction_id: str) -> tuple[Deletion, SubjectDeleted]:
         """Deletes a subject with encounters, templates and sample files.
 
@@ -279,6 +300,7 @@ class RecordStore:
 
     def _delete_encounter(self, connection: Connection, encounter: int) -> None:
         hashes = set(connection.scalars(select(SampleRow.sha256).where(SampleRow.encounter == encounter))) - {""}
+        delete_successors(connection, encounter)
         connection.execute(delete(SampleRow).where(SampleRow.encounter == encounter))
         connection.execute(delete(EncounterRow).where(EncounterRow.id == encounter))
         for sha256 in hashes:
@@ -317,17 +339,7 @@ class RecordStore:
             ).all()
             summaries = []
             for encounter in encounters:
-                samples = connection.execute(
-                    select(
-                        SampleRow.position,
-                        SampleRow.algorithm,
-                        SampleRow.quality,
-                        SampleRow.media_type,
-                        SampleRow.sha256,
-                    )
-                    .where(SampleRow.encounter == encounter.id)
-                    .order_by(SampleRow.id)
-                ).all()
+                samples = _sample_summaries(connection, encounter.id)
                 summaries.append(
                     EncounterSummary(
                         encounter.encounter_id,
@@ -335,10 +347,7 @@ class RecordStore:
                         tuple(encounter.galleries),
                         encounter.context,
                         encounter.created_at,
-                        tuple(
-                            SampleSummary(Position(s.position), s.algorithm, s.quality, s.media_type, s.sha256)
-                            for s in samples
-                        ),
+                        samples,
                     )
                 )
             return SubjectSummary(subject.subject_id, subject.created_at, tuple(summaries))
@@ -363,7 +372,9 @@ class RecordStore:
     def changes(self, after: int = 0) -> Iterator[Sequence[Change]]:
         """Changes with an LSN above ``after``, in order, in groups.
 
-        Enrolments of encounters that were deleted since are left out: the deletion that follows makes them void.
+        Enrolments of encounters that were deleted since are left out: the deletion that follows makes them void. Those
+        from before a change of model have the templates that searches see since; the change itself is left out, so that
+        whoever has applied changes from before it must begin at 0.
         """
         while True:
             with self._reader.connect() as connection:
@@ -404,8 +415,34 @@ def check_mode(subject_id: str, mode: SubjectMode, *, known: bool) -> None:
         )
 
 
+def _sample_summaries(connection: Connection, encounter: int) -> tuple[SampleSummary, ...]:
+    active = active_algorithms(connection)
+    statement = select(
+        SampleRow.position,
+        SampleRow.algorithm,
+        SampleRow.quality,
+        SampleRow.media_type,
+        SampleRow.sha256,
+        SuccessorRow.algorithm.label("next"),
+        SuccessorRow.quality.label("next_quality"),
+        SuccessorRow.reason,
+        SuccessorRow.message,
+    ).where(SampleRow.encounter == encounter)
+    summaries = []
+    for row in connection.execute(join_active(statement, active).order_by(SampleRow.id)).all():
+        position, algorithm, quality, left_out = Position(row.position), row.algorithm, row.quality, ""
+        if not sees(active, position, algorithm):
+            if row.next is not None and not row.reason:
+                algorithm, quality = row.next, row.next_quality
+            else:
+                left_out = row.message or f"it has no template of {active[position.modality]}"
+        summaries.append(SampleSummary(position, algorithm, quality, row.media_type, row.sha256, left_out))
+    return tuple(summaries)
+
+
 def _enrolments(connection: Connection, first: int, last: int) -> list[EncounterEnrolled]:
-    rows = connection.execute(
+    active = active_algorithms(connection)
+    statement = (
         select(
             EncounterRow.lsn,
             SubjectRow.subject_id,
@@ -413,18 +450,26 @@ def _enrolments(connection: Connection, first: int, last: int) -> list[Encounter
             EncounterRow.galleries,
             SampleRow.id,
             SampleRow.position,
+            SampleRow.algorithm,
             SampleRow.template,
+            SuccessorRow.template.label("next"),
         )
+        .select_from(EncounterRow)
         .join(SubjectRow, SubjectRow.id == EncounterRow.subject)
         .join(SampleRow, SampleRow.encounter == EncounterRow.id)
         .where(EncounterRow.lsn >= first, EncounterRow.lsn <= last)
         .order_by(EncounterRow.lsn, SampleRow.id)
-    ).all()
+    )
     found: dict[int, tuple[tuple[str, str, tuple[str, ...]], list[Reference]]] = {}
-    for row in rows:
+    for row in connection.execute(join_active(statement, active)).all():
         head = (row.subject_id, row.encounter_id, tuple(row.galleries))
+        position = Position(row.position)
+        template = row.template if sees(active, position, row.algorithm) else row.next
+        if template is None:  # left out at a change of model; the encounter is known all the same
+            found.setdefault(row.lsn, (head, []))
+            continue
         try:
-            reference = Reference(row.id, Position(row.position), template_from_bytes(row.template))
+            reference = Reference(row.id, position, template_from_bytes(template))
         except (AmbisError, ValueError) as error:
             raise StorageFailure(
                 f"sample {row.id} of subject {row.subject_id!r}, encounter {row.encounter_id!r}, is damaged in the "

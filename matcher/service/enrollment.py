@@ -12,11 +12,12 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ambis.v1 import common_pb2, enrollment_service_pb2, enrollment_service_pb2_grpc
-from matcher.errors import InvalidInput, Unavailable
+from matcher.errors import InvalidInput, ModelMismatch, Unavailable
 from matcher.records.committer import Committer
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode, SubjectSummary
 from matcher.records.store import RecordStore, check_mode
 from matcher.service.errors import abort, item_error
+from matcher.service.extraction import SampleUse
 from matcher.service.requests import (
     DEFAULT_GALLERY,
     check_galleries,
@@ -92,6 +93,17 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     def _enrol(
         self, transaction_id: str, key: str, encounter: enrollment_service_pb2.Encounter, seconds: float
     ) -> enrollment_service_pb2.EnrollResult:
+        generation = self._resolver.generation
+        try:
+            return self._enrol_once(transaction_id, key, encounter, seconds)
+        except ModelMismatch:
+            if not self._resolver.was_superseded(generation, seconds):
+                raise
+            return self._enrol_once(transaction_id, key, encounter, seconds)
+
+    def _enrol_once(
+        self, transaction_id: str, key: str, encounter: enrollment_service_pb2.Encounter, seconds: float
+    ) -> enrollment_service_pb2.EnrollResult:
         check_transaction_id(transaction_id)
         check_text(key, "idempotency_key", shortest=8, longest=128)
         digest = _digest(encounter)
@@ -106,7 +118,10 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             return known
         check_mode(subject_id, mode, known=on_record)
         resolved = self._resolver.resolve(
-            encounter.samples, accept_partial=encounter.accept_partial, prefix="encounter."
+            encounter.samples,
+            accept_partial=encounter.accept_partial,
+            prefix="encounter.",
+            use=SampleUse(enrols=True, any_quality=encounter.accept_low_quality),
         )
         receipt = enrollment_service_pb2.EnrollResult(
             subject_id=subject_id, encounter_id=encounter_id, samples=resolved.reports
@@ -121,7 +136,9 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
             encounter_type=encounter.encounter_type,
             galleries=galleries,
             context=dict(encounter.context),
-            samples=tuple(NewSample(s.position, s.template, s.quality, s.media_type, s.data) for s in resolved.usable),
+            samples=tuple(
+                NewSample(s.position, s.template, s.quality, s.media_type, s.data, s.box) for s in resolved.usable
+            ),
             receipt=receipt.SerializeToString(),
         )
         enrolled = self._committer.enrol(new, seconds)
@@ -174,6 +191,7 @@ def _digest(encounter: enrollment_service_pb2.Encounter) -> str:
     content = enrollment_service_pb2.Encounter()
     content.CopyFrom(encounter)
     content.accept_partial = False
+    content.accept_low_quality = False
     return hashlib.sha256(content.SerializeToString(deterministic=True)).hexdigest()
 
 
@@ -236,5 +254,6 @@ def _subject(subject: SubjectSummary) -> enrollment_service_pb2.Subject:
                 quality=sample.quality,
                 media_type=sample.media_type,
                 sha256=sample.sha256,
+                left_out=sample.left_out,
             )
     return message

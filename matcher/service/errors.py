@@ -1,12 +1,14 @@
 """Errors to gRPC status: the one place that maps them.
 
 A failed call carries a ``google.rpc.Status`` with ErrorInfo (reason), RequestInfo (transaction id), BadRequest (the
-field at fault) and, where waiting helps, RetryInfo; a failed item of a stream carries the same facts in ``ItemError``.
+field at fault), FoundFaces where an image was refused for its faces and, where waiting helps, RetryInfo; a failed item
+of a stream carries the same facts in ``ItemError``.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import NoReturn
 
 import grpc
@@ -16,6 +18,7 @@ from grpc_status import rpc_status
 
 from ambis.v1 import common_pb2
 from matcher import errors
+from matcher.faces import FoundFace
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,7 @@ RETRY_SECONDS = 2
 # A status travels in HTTP/2 headers, of which clients accept 8 KiB; what a request said comes back shortened.
 MAX_MESSAGE = 1000
 MAX_FIELD = 128
+MAX_FACES = 32
 _CODES: tuple[tuple[type[errors.AmbisError], grpc.StatusCode], ...] = (
     (errors.InvalidInput, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.NotFound, grpc.StatusCode.NOT_FOUND),
@@ -65,7 +69,20 @@ def item_error(error: BaseException, transaction_id: str = "") -> common_pb2.Ite
         reason=known.reason,
         message=_shortened(known.message),
         field=known.field[:MAX_FIELD],
+        faces=found_faces(known.faces) if isinstance(known, errors.FaceUndecided) else (),
     )
+
+
+def found_faces(faces: Iterable[FoundFace]) -> list[common_pb2.FoundFace]:
+    """Faces as the contract has them."""
+    return [
+        common_pb2.FoundFace(
+            box=common_pb2.Box(left=f.left, top=f.top, right=f.right, bottom=f.bottom),
+            confidence=f.confidence,
+            taken=f.taken,
+        )
+        for f in faces
+    ]
 
 
 def rich_status(error: errors.AmbisError, transaction_id: str = "") -> status_pb2.Status:
@@ -83,6 +100,8 @@ def rich_status(error: errors.AmbisError, transaction_id: str = "") -> status_pb
     if field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
         add(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.FaceUndecided):
+        add(common_pb2.FoundFaces(faces=found_faces(error.faces[:MAX_FACES])))
     if transaction_id:
         add(error_details_pb2.RequestInfo(request_id=transaction_id[:MAX_FIELD]))
     if code in _RETRYABLE:

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 import grpc
 
 from ambis.v1 import common_pb2, identification_service_pb2, identification_service_pb2_grpc
-from matcher.errors import DeadlineExceeded, NotFound, PreconditionFailed, Unavailable
+from matcher.errors import DeadlineExceeded, ModelMismatch, NotFound, PreconditionFailed, Unavailable
 from matcher.gallery import Probe
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore
@@ -91,6 +91,17 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
     def _identify(
         self, transaction_id: str, search: identification_service_pb2.Search, seconds: float
     ) -> identification_service_pb2.IdentifyResult:
+        generation = self._resolver.generation
+        try:
+            return self._identify_once(transaction_id, search, seconds)
+        except ModelMismatch:
+            if not self._resolver.was_superseded(generation, seconds):
+                raise
+            return self._identify_once(transaction_id, search, seconds)
+
+    def _identify_once(
+        self, transaction_id: str, search: identification_service_pb2.Search, seconds: float
+    ) -> identification_service_pb2.IdentifyResult:
         check_transaction_id(transaction_id)
         galleries = self._known_galleries(search.galleries)
         resolved = self._resolver.resolve(search.samples, accept_partial=search.accept_partial, prefix="search.")
@@ -138,13 +149,25 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
             left = time_left(context, SEARCH_SECONDS)
             check_transaction_id(request.transaction_id)
             check_text(request.subject_id, "subject_id", shortest=1, longest=128)
-            resolved = self._resolver.resolve(request.samples, accept_partial=request.accept_partial, prefix="")
-            self._require_current(request.min_lsn, left)
-            target = request.target_fmr if request.HasField("target_fmr") else None
-            result = self._engine.verify(_probes(resolved), request.subject_id, target)
-            log.info("verified: %s, transaction %s", result.verdict.label, request.transaction_id)
+            generation = self._resolver.generation
+            try:
+                response = self._verify_once(request, left)
+            except ModelMismatch:
+                if not self._resolver.was_superseded(generation, left):
+                    raise
+                response = self._verify_once(request, left)
         except Exception as error:
             abort(context, error, request.transaction_id)
+        return response
+
+    def _verify_once(
+        self, request: identification_service_pb2.VerifyRequest, seconds: float
+    ) -> identification_service_pb2.VerifyResponse:
+        resolved = self._resolver.resolve(request.samples, accept_partial=request.accept_partial, prefix="")
+        self._require_current(request.min_lsn, seconds)
+        target = request.target_fmr if request.HasField("target_fmr") else None
+        result = self._engine.verify(_probes(resolved), request.subject_id, target)
+        log.info("verified: %s, transaction %s", result.verdict.label, request.transaction_id)
         return self._verify_response(request.transaction_id, result, resolved)
 
     @staticmethod

@@ -18,6 +18,8 @@ from ambis.v1 import (
     enrollment_service_pb2_grpc,
     identification_service_pb2,
     identification_service_pb2_grpc,
+    migration_service_pb2,
+    migration_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
 )
@@ -27,12 +29,15 @@ from matcher.decision import DecisionParameters
 from matcher.errors import PreconditionFailed
 from matcher.fusion_model import FusionModel
 from matcher.gallery import Gallery
+from matcher.positions import Modality
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore, utc_now
 from matcher.search import SearchEngine
 from matcher.service.enrollment import EnrollmentServicer
 from matcher.service.extraction import TemplateExtractor
 from matcher.service.identification import IdentificationServicer
+from matcher.service.migration import MigrationServicer
+from matcher.service.model_change import ModelChange
 from matcher.service.samples import SampleResolver
 from matcher.service.status import StatusServicer
 from matcher.shards.local import LocalShards
@@ -42,6 +47,7 @@ log = logging.getLogger(__name__)
 SERVICES = (
     enrollment_service_pb2.DESCRIPTOR.services_by_name["EnrollmentService"].full_name,
     identification_service_pb2.DESCRIPTOR.services_by_name["IdentificationService"].full_name,
+    migration_service_pb2.DESCRIPTOR.services_by_name["MigrationService"].full_name,
     status_service_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name,
 )
 
@@ -70,6 +76,7 @@ class ServerOptions:
         shards: galleries that are searched side by side.
         max_samples: samples in one request.
         keep_samples: keep images beside their templates.
+        migration_workers: stored images that a change of model extracts at the same time.
     """
 
     host: str = "127.0.0.1"
@@ -82,6 +89,7 @@ class ServerOptions:
     shards: int = 1
     max_samples: int = 32
     keep_samples: bool = True
+    migration_workers: int = 1
 
 
 class AmbisServer:
@@ -94,6 +102,7 @@ class AmbisServer:
         decision: rates that verdicts stand for.
         options: see the class.
         fusion: how positions hang together; None for the shipped model.
+        successor: image to template with the next model of a modality, where the operator wants to change to one.
 
     Raises:
         PreconditionFailed: the port is taken, or the data folder in use.
@@ -108,6 +117,7 @@ class AmbisServer:
         decision: DecisionParameters,
         options: ServerOptions,
         fusion: FusionModel | None = None,
+        successor: TemplateExtractor | None = None,
     ) -> None:
         self._store = RecordStore(folder, keep_samples=options.keep_samples)
         # Files beside the indexes: derived like them, without a name once they are open.
@@ -122,7 +132,15 @@ class AmbisServer:
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
         engine = SearchEngine(self._backend, calibrations, decision, fusion)
         resolver = SampleResolver(
-            extractor, calibrations, max_samples=options.max_samples, workers=options.extraction_workers
+            extractor,
+            calibrations,
+            max_samples=options.max_samples,
+            workers=options.extraction_workers,
+            successor=successor,
+        )
+        self._use_the_model_on_record(resolver)
+        self._change = ModelChange(
+            self._store, self._committer, resolver, calibrations, workers=options.migration_workers
         )
         self._server = grpc.server(
             ThreadPoolExecutor(options.calls, thread_name_prefix="rpc"),
@@ -143,13 +161,35 @@ class AmbisServer:
             IdentificationServicer(resolver, engine, self._store, self._committer, self._items, window), self._server
         )
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(
-            StatusServicer(self._store, self._backend, extractor, calibrations, utc_now()), self._server
+            StatusServicer(self._store, self._backend, resolver, calibrations, utc_now()), self._server
         )
+        migration_service_pb2_grpc.add_MigrationServiceServicer_to_server(MigrationServicer(self._change), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self.port = self._listen(options)
         self._server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def _use_the_model_on_record(self, resolver: SampleResolver) -> None:
+        """After a change of model the settings may still name the old one first; what searches see decides."""
+        for modality, algorithm in resolver.successors().items():
+            if self._model_on_record(modality) == algorithm:
+                log.info("records are of the next %s model, %s, already: it is used", modality, algorithm)
+                resolver.switch()
+        for status in resolver.status():
+            on_record = self._model_on_record(status.modality)
+            if status.algorithm and on_record not in ("", status.algorithm):
+                log.warning(
+                    "%s references on record are of %s, this server extracts %s: it can neither search nor enrol them",
+                    status.modality,
+                    on_record,
+                    status.algorithm,
+                )
+
+    def _model_on_record(self, modality: Modality) -> str:
+        active = self._store.migrations.active(modality)
+        indexed = [a for (m, a), count in self._backend.references().items() if m is modality and count]
+        return active or (indexed[0] if indexed else "")
 
     def _set_health(self, status: int) -> None:
         for name in ("", *SERVICES):
@@ -191,6 +231,7 @@ class AmbisServer:
         self._close_records()
 
     def _close_records(self) -> None:
+        self._change.close()
         self._items.shutdown()
         self._committer.close()
         self._backend.close()

@@ -11,8 +11,8 @@ from ambis.v1 import status_service_pb2, status_service_pb2_grpc
 from matcher.calibration import Calibrations
 from matcher.records.store import RecordStore
 from matcher.service.errors import abort
-from matcher.service.extraction import TemplateExtractor
 from matcher.service.requests import check_transaction_id
+from matcher.service.samples import SampleResolver
 from matcher.shards.backend import ShardBackend
 
 LIBRARIES = ("faiss-cpu", "numba", "numpy", "onnxruntime", "opencv-python-headless", "grpcio", "sqlalchemy")
@@ -25,13 +25,13 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         self,
         store: RecordStore,
         backend: ShardBackend,
-        extractor: TemplateExtractor,
+        resolver: SampleResolver,
         calibrations: Calibrations,
         started_at: datetime.datetime,
     ) -> None:
         self._store = store
         self._backend = backend
-        self._extractor = extractor
+        self._resolver = resolver
         self._calibrations = calibrations
         self._started_at = started_at
 
@@ -61,7 +61,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         for name, (people, captures) in sorted(self._backend.galleries().items()):
             response.galleries.add(gallery=name, subjects=people, encounters=captures)
         references = self._backend.references()
-        for entry in self._extractor.status():
+        for entry in self._resolver.status():
             calibration = self._calibrations.get(entry.algorithm)
             response.modalities.add(
                 modality=entry.modality.value,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from matcher.changes import Change
+from matcher.changes import Change, OwnedReference
 from matcher.gallery import IndexKey, Probe, SubjectComparisons
+from matcher.positions import Modality
 from matcher.templates import Template
 
 
@@ -15,6 +16,24 @@ class ShardBackend(Protocol):
 
     def apply(self, changes: Sequence[Change], lsn: int) -> None:
         """Applies changes in order; afterwards searches see everything up to ``lsn``."""
+        ...
+
+    def replace(
+        self,
+        modality: Modality,
+        algorithm: str,
+        references: Iterable[Sequence[OwnedReference]],
+        commit: Callable[[], int],
+    ) -> None:
+        """Puts references of one algorithm in the place of all others of their modality, at once for every search.
+
+        Args:
+            modality: whose references are replaced.
+            algorithm: of the new ones.
+            references: the new ones, in groups, of encounters that are here. Their index is built aside while searches
+                go on; nothing may be applied in the meantime.
+            commit: called when all is built; gives the LSN of the change. When it raises, nothing is changed here.
+        """
         ...
 
     def check(self, template: Template) -> Template:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from matcher.changes import Change
+from matcher.changes import Change, OwnedReference
 from matcher.gallery import Gallery, IndexKey, Probe, SubjectComparisons
 from matcher.locks import ReadWriteLock
+from matcher.positions import Modality
 from matcher.templates import Template
 
 T = TypeVar("T")
@@ -49,6 +50,30 @@ class LocalShards:
             for gallery, part in zip(self._galleries, parts, strict=True):
                 if part:
                     gallery.apply(part)
+            self._applied = max(self._applied, lsn)
+
+    def replace(
+        self,
+        modality: Modality,
+        algorithm: str,
+        references: Iterable[Sequence[OwnedReference]],
+        commit: Callable[[], int],
+    ) -> None:
+        """See ShardBackend."""
+        replacements = [gallery.replacement(modality, algorithm) for gallery in self._galleries]
+        for group in references:
+            parts: list[list[OwnedReference]] = [[] for _ in self._galleries]
+            for reference in group:
+                parts[self._home(reference.subject_id)].append(reference)
+            for replacement, part in zip(replacements, parts, strict=True):
+                if part:
+                    replacement.add(part)
+        for replacement in replacements:
+            replacement.finish()
+        lsn = commit()
+        with self._lock.write():
+            for replacement in replacements:
+                replacement.take_effect()
             self._applied = max(self._applied, lsn)
 
     def check(self, template: Template) -> Template:

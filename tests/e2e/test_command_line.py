@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.conftest import Ambis
+from enrollment.demo_faces import PEOPLE, group_photo
+from tests.e2e.conftest import Ambis, png
+from tests.enrollment.extract.face_samples import needs_compact_pack
 
 Samples = Callable[[int, int], bytes]
 
@@ -124,3 +126,30 @@ def test_no_server(tmp_path: Path) -> None:
     )
     assert away.returncode == 1
     assert "ambis serve" in away.stderr
+
+
+@needs_compact_pack
+def test_which_of_several_faces(ambis: Ambis, tmp_path: Path) -> None:
+    (tmp_path / "group.png").write_bytes(png(group_photo().pixels))
+    refused = ambis("enroll", "group-2", "--face", "group.png", "--json")
+    assert refused.returncode == 2
+    failure = json.loads(refused.stdout)
+    assert failure["reason"] == "SEVERAL_FACES"
+    assert len(failure["faces"]) == PEOPLE
+    assert "2: (" in ambis("enroll", "group-2", "--face", "group.png").stderr
+
+    box = ",".join(map(str, failure["faces"][1]))
+    made = ambis("enroll", "group-2", "--face", "group.png", "--which-face", box, "--json")
+    assert made.returncode == 0, made.stderr + made.stdout
+    (report,) = json.loads(made.stdout)["samples"]
+    assert [f["taken"] for f in report["faces"]] == [n == 1 for n in range(PEOPLE)]
+    assert {"inter_eye_distance", "yaw", "sharpness"} <= {c["name"] for c in report["components"]}
+    found = json.loads(ambis("identify", "--face", "group.png", "--which-face", "2", "--json").stdout)
+    assert found["candidates"][0]["subject_id"] == "group-2"
+    other = json.loads(ambis("verify", "group-2", "--face", "group.png", "--which-face", "1", "--json").stdout)
+    assert other["candidate"]["score"] < found["candidates"][0]["score"] - 20
+    assert ambis("identify", "--face", "group.png", "--which-face", "7").returncode == 2
+    unclear = ambis("identify", "--face", "group.png", "--which-face", "1", "--which-face", "2")
+    assert unclear.returncode == 2
+    assert "one for each picture" in unclear.stderr
+    assert ambis("subject", "delete", "group-2", "--yes").returncode == 0

@@ -189,3 +189,22 @@ def test_a_server_that_stays_away_ends_the_load_with_advice(tmp_path: Path) -> N
         with pytest.raises(CallFailed, match="no AMBIS server answers"):
             load.run()
     assert load.counts.done == 0
+
+
+def test_a_row_says_which_face_and_poor_ones_can_be_accepted(server: AmbisServer, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "both").write_text("face 1 0, face 2 0")
+    (folder / "poor").write_text("face 3 99")
+    (folder / "m.csv").write_text("path,subject_id,modality,face\nboth,p1,face,\nboth,p2,face,2\npoor,p3,face,\n")
+    listed = read_manifest(folder / "m.csv")
+    with AmbisClient(f"127.0.0.1:{server.port}") as client:
+        rejects = io.StringIO()
+        counts = BulkLoad(client, listed, rejects).run()
+        assert (counts.enrolled, counts.rejected) == (1, 2)
+        assert {r["reason"] for r in rejected(rejects)} == {"SEVERAL_FACES", "QUALITY_TOO_LOW"}
+        counts = BulkLoad(client, listed, io.StringIO(), BulkOptions(accept_low_quality=True)).run()
+        assert (counts.enrolled, counts.replayed, counts.rejected) == (1, 1, 1)
+        (folder / "m.csv").write_text("path,subject_id,modality,face\nboth,p2,face,1\n")
+        counts = BulkLoad(client, read_manifest(folder / "m.csv"), io.StringIO()).run()
+        assert (counts.replayed, counts.rejected) == (0, 1), "another face is another encounter under the same ids"

@@ -9,6 +9,7 @@ import pytest
 from enrollment.manifest import read_manifest
 from matcher.errors import InvalidInput
 from matcher.positions import Position
+from matcher.service.extraction import FaceChoice
 
 
 def manifest(tmp_path: Path, text: str) -> Path:
@@ -84,3 +85,21 @@ def test_missing_and_binary_files(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     with pytest.raises(InvalidInput, match=r"no CSV|no column"):
         read_manifest(tmp_path / "binary.csv")
+
+
+def test_which_face_is_meant(tmp_path: Path) -> None:
+    found = read_manifest(
+        manifest(
+            tmp_path,
+            "path,subject_id,modality,face\n"
+            'a.png,s1,face,2\nb.png,s2,face,"10,20,30.5,40"\nc.png,s3,face,\nd.png,s4,face,left one\n'
+            'e.png,s5,face,"1,2,3"\n',
+        )
+    )
+    chosen = [e.samples[0].face for e in found.encounters]
+    assert chosen == [FaceChoice(number=2), FaceChoice(box=(10.0, 20.0, 30.5, 40.0)), None]
+    assert all(not e.context for e in found.encounters)
+    assert [(row.path, row.reason) for row in found.bad_rows] == [
+        ("d.png", "FACE_CHOICE_INVALID"),
+        ("e.png", "FACE_CHOICE_INVALID"),
+    ]

@@ -21,6 +21,8 @@ from matcher.decision import DecisionParameters
 from matcher.errors import AmbisError
 from matcher.finger.parameters import FINGER_ALGORITHM, MINDTCT_ALGORITHM
 from matcher.positions import Modality
+from tests.enrollment.extract.face_samples import needs_compact_pack
+from tests.enrollment.extract.pack_folders import model_id, write_pack
 
 
 def settings(tmp_path: Path, **fields: object) -> Settings:
@@ -44,15 +46,23 @@ def test_refused(tmp_path: Path, fields: dict[str, object], reason: str) -> None
     assert refused.value.reason == reason
 
 
-def test_a_pack_needs_its_licence_and_no_pack_is_a_reason() -> None:
+@needs_compact_pack
+def test_a_pack_needs_its_licence(tmp_path: Path) -> None:
+    folder = str(write_pack(tmp_path, "face-acme-1", {"commercial_use": False}))
     with pytest.raises(AmbisError) as refused:
-        load_extractors(load_settings(face_pack="/some/pack"))
-    assert refused.value.reason == "LICENCE_NOT_ACCEPTED"
+        start_server(load_settings(data=tmp_path / "data", port=0, face_pack=folder))
+    assert refused.value.reason == "LICENCE_NOT_ACKNOWLEDGED"
+    acknowledged = load_settings(face_pack=folder, face_licences_acknowledged=(model_id(Path(folder)),))
+    status = {s.modality: s for s in load_extractors(acknowledged).status()}
+    assert status[Modality.FACE].algorithm == model_id(Path(folder))
+
+
+def test_no_pack_is_a_reason() -> None:
     status = {s.modality: s for s in load_extractors(load_settings(face_pack="none")).status()}
     assert not status[Modality.FACE].algorithm
     assert "switched off" in status[Modality.FACE].detail
     assert status[Modality.FINGER].algorithm
-    missing = load_extractors(load_settings(face_pack="/some/pack", face_pack_licence_accepted=True)).status()
+    missing = load_extractors(load_settings(face_pack="/some/pack")).status()
     assert "/some/pack" in {s.modality: s for s in missing}[Modality.FACE].detail
 
 

@@ -28,6 +28,15 @@ def test_environment_over_file_over_default(monkeypatch: pytest.MonkeyPatch, tmp
     assert load_settings().port == 5
 
 
+def test_acknowledged_licences_are_a_list_or_stand_between_commas(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ambis.toml").write_text('face_licences_acknowledged = ["a-1"]\n')
+    assert load_settings().face_licences_acknowledged == ("a-1",)
+    monkeypatch.setenv("AMBIS_FACE_LICENCES_ACKNOWLEDGED", "b-1, c-2")
+    assert load_settings().face_licences_acknowledged == ("b-1", "c-2")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

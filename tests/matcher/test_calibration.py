@@ -222,11 +222,11 @@ def test_nesting_without_end_is_refused() -> None:
 
 
 def test_a_folder_s_artefact_replaces_the_shipped_one(tmp_path: Path, fitted: Calibration) -> None:
-    shipped = Calibrations.load()["face-compact-1"]
-    mine = json.loads(fitted.to_json()) | {"algorithm": "face-compact-1"}
+    shipped = Calibrations.load()["face-compact-2"]
+    mine = json.loads(fitted.to_json()) | {"algorithm": "face-compact-2"}
     (tmp_path / "any-name.json").write_text(json.dumps(mine))
     loaded = Calibrations.load(tmp_path)
-    assert loaded["face-compact-1"].about["data"] == "exponential"
+    assert loaded["face-compact-2"].about["data"] == "exponential"
     assert loaded["iris-loggabor-2"] is Calibrations.load()["iris-loggabor-2"]
     assert shipped.about["data"] != "exponential"
 
@@ -259,14 +259,14 @@ def test_shipped_artefacts_cover_what_ships() -> None:
     from matcher.iris.comparison import IrisComparator
 
     shipped = Calibrations.load()
-    for algorithm in (*FingerComparator.algorithms - {MINDTCT_ALGORITHM}, *IrisComparator.algorithms, "face-compact-1"):
+    for algorithm in (*FingerComparator.algorithms - {MINDTCT_ALGORITHM}, *IrisComparator.algorithms, "face-compact-2"):
         artefact = shipped[algorithm]
         assert artefact.trusted_to >= 25
         assert artefact.about["data"]
         assert artefact.about["impostor_comparisons"] > 50_000
 
 
-@pytest.mark.parametrize("algorithm", ["finger-leader-1", "face-compact-1", "iris-loggabor-2"])
+@pytest.mark.parametrize("algorithm", ["finger-leader-1", "face-compact-2", "iris-loggabor-2"])
 def test_shipped_artefacts_say_how_good_they_are(algorithm: str) -> None:
     artefact = Calibrations.load()[algorithm]
     about = artefact.about

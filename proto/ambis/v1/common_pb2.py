@@ -24,25 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61mbis/v1/common.proto\x12\x08\x61mbis.v1\"C\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x10\n\x03ppi\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x06\n\x04_ppi\"<\n\x08Template\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\talgorithm\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\"\x83\x01\n\x06Sample\x12$\n\x08position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12 \n\x05image\x18\x02 \x01(\x0b\x32\x0f.ambis.v1.ImageH\x00\x12&\n\x08template\x18\x03 \x01(\x0b\x32\x12.ambis.v1.TemplateH\x00\x42\t\n\x07\x63ontent\"\xab\x01\n\x0cSampleReport\x12$\n\x08position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12\x14\n\x07quality\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06\x61\x64vice\x18\x03 \x03(\t\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x0c\n\x04used\x18\x05 \x01(\x08\x12\"\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x13.ambis.v1.ItemErrorB\n\n\x08_quality\"I\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t*\xa1\x03\n\x08Position\x12\x18\n\x14POSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14POSITION_RIGHT_THUMB\x10\x01\x12\x18\n\x14POSITION_RIGHT_INDEX\x10\x02\x12\x19\n\x15POSITION_RIGHT_MIDDLE\x10\x03\x12\x17\n\x13POSITION_RIGHT_RING\x10\x04\x12\x19\n\x15POSITION_RIGHT_LITTLE\x10\x05\x12\x17\n\x13POSITION_LEFT_THUMB\x10\x06\x12\x17\n\x13POSITION_LEFT_INDEX\x10\x07\x12\x18\n\x14POSITION_LEFT_MIDDLE\x10\x08\x12\x16\n\x12POSITION_LEFT_RING\x10\t\x12\x18\n\x14POSITION_LEFT_LITTLE\x10\n\x12\x1b\n\x17POSITION_FINGER_UNKNOWN\x10\x0b\x12\x11\n\rPOSITION_FACE\x10\x14\x12\x19\n\x15POSITION_IRIS_UNKNOWN\x10\x1e\x12\x17\n\x13POSITION_IRIS_RIGHT\x10\x1f\x12\x16\n\x12POSITION_IRIS_LEFT\x10 *[\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_HIT\x10\x01\x12\x12\n\x0eVERDICT_REVIEW\x10\x02\x12\x12\n\x0eVERDICT_NO_HIT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x61mbis/v1/common.proto\x12\x08\x61mbis.v1\"\x8c\x01\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x10\n\x03ppi\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x0b\x66\x61\x63\x65_number\x18\x04 \x01(\rH\x00\x12!\n\x08\x66\x61\x63\x65_box\x18\x05 \x01(\x0b\x32\r.ambis.v1.BoxH\x00\x42\r\n\x0b\x66\x61\x63\x65_choiceB\x06\n\x04_ppi\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\x01\x12\r\n\x05right\x18\x03 \x01(\x01\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x01\"J\n\tFoundFace\x12\x1a\n\x03\x62ox\x18\x01 \x01(\x0b\x32\r.ambis.v1.Box\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\r\n\x05taken\x18\x03 \x01(\x08\"0\n\nFoundFaces\x12\"\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x13.ambis.v1.FoundFace\"L\n\x10QualityComponent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\r\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0c\n\x04unit\x18\x04 \x01(\t\"<\n\x08Template\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\talgorithm\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\"\x83\x01\n\x06Sample\x12$\n\x08position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12 \n\x05image\x18\x02 \x01(\x0b\x32\x0f.ambis.v1.ImageH\x00\x12&\n\x08template\x18\x03 \x01(\x0b\x32\x12.ambis.v1.TemplateH\x00\x42\t\n\x07\x63ontent\"\xff\x01\n\x0cSampleReport\x12$\n\x08position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12\x14\n\x07quality\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06\x61\x64vice\x18\x03 \x03(\t\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x0c\n\x04used\x18\x05 \x01(\x08\x12\"\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x13.ambis.v1.ItemError\x12\"\n\x05\x66\x61\x63\x65s\x18\x07 \x03(\x0b\x32\x13.ambis.v1.FoundFace\x12.\n\ncomponents\x18\x08 \x03(\x0b\x32\x1a.ambis.v1.QualityComponentB\n\n\x08_quality\"m\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\"\n\x05\x66\x61\x63\x65s\x18\x05 \x03(\x0b\x32\x13.ambis.v1.FoundFace*\xa1\x03\n\x08Position\x12\x18\n\x14POSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14POSITION_RIGHT_THUMB\x10\x01\x12\x18\n\x14POSITION_RIGHT_INDEX\x10\x02\x12\x19\n\x15POSITION_RIGHT_MIDDLE\x10\x03\x12\x17\n\x13POSITION_RIGHT_RING\x10\x04\x12\x19\n\x15POSITION_RIGHT_LITTLE\x10\x05\x12\x17\n\x13POSITION_LEFT_THUMB\x10\x06\x12\x17\n\x13POSITION_LEFT_INDEX\x10\x07\x12\x18\n\x14POSITION_LEFT_MIDDLE\x10\x08\x12\x16\n\x12POSITION_LEFT_RING\x10\t\x12\x18\n\x14POSITION_LEFT_LITTLE\x10\n\x12\x1b\n\x17POSITION_FINGER_UNKNOWN\x10\x0b\x12\x11\n\rPOSITION_FACE\x10\x14\x12\x19\n\x15POSITION_IRIS_UNKNOWN\x10\x1e\x12\x17\n\x13POSITION_IRIS_RIGHT\x10\x1f\x12\x16\n\x12POSITION_IRIS_LEFT\x10 *[\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_HIT\x10\x01\x12\x12\n\x0eVERDICT_REVIEW\x10\x02\x12\x12\n\x0eVERDICT_NO_HIT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ambis.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_POSITION']._serialized_start=550
-  _globals['_POSITION']._serialized_end=967
-  _globals['_VERDICT']._serialized_start=969
-  _globals['_VERDICT']._serialized_end=1060
-  _globals['_IMAGE']._serialized_start=35
-  _globals['_IMAGE']._serialized_end=102
-  _globals['_TEMPLATE']._serialized_start=104
-  _globals['_TEMPLATE']._serialized_end=164
-  _globals['_SAMPLE']._serialized_start=167
-  _globals['_SAMPLE']._serialized_end=298
-  _globals['_SAMPLEREPORT']._serialized_start=301
-  _globals['_SAMPLEREPORT']._serialized_end=472
-  _globals['_ITEMERROR']._serialized_start=474
-  _globals['_ITEMERROR']._serialized_end=547
+  _globals['_POSITION']._serialized_start=1013
+  _globals['_POSITION']._serialized_end=1430
+  _globals['_VERDICT']._serialized_start=1432
+  _globals['_VERDICT']._serialized_end=1523
+  _globals['_IMAGE']._serialized_start=36
+  _globals['_IMAGE']._serialized_end=176
+  _globals['_BOX']._serialized_start=178
+  _globals['_BOX']._serialized_end=241
+  _globals['_FOUNDFACE']._serialized_start=243
+  _globals['_FOUNDFACE']._serialized_end=317
+  _globals['_FOUNDFACES']._serialized_start=319
+  _globals['_FOUNDFACES']._serialized_end=367
+  _globals['_QUALITYCOMPONENT']._serialized_start=369
+  _globals['_QUALITYCOMPONENT']._serialized_end=445
+  _globals['_TEMPLATE']._serialized_start=447
+  _globals['_TEMPLATE']._serialized_end=507
+  _globals['_SAMPLE']._serialized_start=510
+  _globals['_SAMPLE']._serialized_end=641
+  _globals['_SAMPLEREPORT']._serialized_start=644
+  _globals['_SAMPLEREPORT']._serialized_end=899
+  _globals['_ITEMERROR']._serialized_start=901
+  _globals['_ITEMERROR']._serialized_end=1010
 # @@protoc_insertion_point(module_scope)

@@ -103,28 +103,163 @@ class Image(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     PPI_FIELD_NUMBER: _builtins.int
+    FACE_NUMBER_FIELD_NUMBER: _builtins.int
+    FACE_BOX_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """The file's bytes: PNG, JPEG, BMP, TIFF, JPEG 2000 or WSQ."""
     media_type: _builtins.str
     """E.g. image/png; may be empty. One that contradicts the bytes is an error."""
     ppi: _builtins.float
     """Pixels per inch; overrides what the file says. Fingers without any are taken as 500."""
+    face_number: _builtins.int
+    """Its place, from 1, among the faces that the answer or the error lists."""
+    @_builtins.property
+    def face_box(self) -> Global___Box:
+        """The face that overlaps most with this box."""
+
     def __init__(
         self,
         *,
         data: _builtins.bytes = ...,
         media_type: _builtins.str = ...,
         ppi: _builtins.float | None = ...,
+        face_number: _builtins.int = ...,
+        face_box: Global___Box | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ppi", b"_ppi", "ppi", b"ppi"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ppi", b"_ppi", "face_box", b"face_box", "face_choice", b"face_choice", "face_number", b"face_number", "ppi", b"ppi"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ppi", b"_ppi", "data", b"data", "media_type", b"media_type", "ppi", b"ppi"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ppi", b"_ppi", "data", b"data", "face_box", b"face_box", "face_choice", b"face_choice", "face_number", b"face_number", "media_type", b"media_type", "ppi", b"ppi"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ppi: _TypeAlias = _typing.Literal["ppi"]  # noqa: Y015
     _WhichOneofArgType__ppi: _TypeAlias = _typing.Literal["_ppi", b"_ppi"]  # noqa: Y015
+    _WhichOneofReturnType_face_choice: _TypeAlias = _typing.Literal["face_number", "face_box"]  # noqa: Y015
+    _WhichOneofArgType_face_choice: _TypeAlias = _typing.Literal["face_choice", b"face_choice"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ppi) -> _WhichOneofReturnType__ppi | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_face_choice) -> _WhichOneofReturnType_face_choice | None: ...
 
 Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class Box(_message.Message):
+    """A rectangle in pixels of the upright image (EXIF orientation applied), from its top left corner; may reach beyond it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    BOTTOM_FIELD_NUMBER: _builtins.int
+    left: _builtins.float
+    top: _builtins.float
+    right: _builtins.float
+    bottom: _builtins.float
+    def __init__(
+        self,
+        *,
+        left: _builtins.float = ...,
+        top: _builtins.float = ...,
+        right: _builtins.float = ...,
+        bottom: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottom", b"bottom", "left", b"left", "right", b"right", "top", b"top"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Box: _TypeAlias = Box  # noqa: Y015
+
+@_typing.final
+class FoundFace(_message.Message):
+    """A face that was found in an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOX_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    TAKEN_FIELD_NUMBER: _builtins.int
+    confidence: _builtins.float
+    """How sure the detector is, 0-1, on its own scale."""
+    taken: _builtins.bool
+    """Whether the template is of this one."""
+    @_builtins.property
+    def box(self) -> Global___Box:
+        """From the brows to the chin."""
+
+    def __init__(
+        self,
+        *,
+        box: Global___Box | None = ...,
+        confidence: _builtins.float = ...,
+        taken: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "confidence", b"confidence", "taken", b"taken"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundFace: _TypeAlias = FoundFace  # noqa: Y015
+
+@_typing.final
+class FoundFaces(_message.Message):
+    """The faces that were found in an image that was refused, in the order that face_number counts; among the details of
+    the status.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def faces(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundFace]: ...
+    def __init__(
+        self,
+        *,
+        faces: _abc.Iterable[Global___FoundFace] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundFaces: _TypeAlias = FoundFaces  # noqa: Y015
+
+@_typing.final
+class QualityComponent(_message.Message):
+    """One thing that was measured of a sample's quality, in the spirit of ISO/IEC 29794; no certified implementation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """E.g. inter_eye_distance."""
+    score: _builtins.int
+    """0 (useless) to 100."""
+    value: _builtins.float
+    """What was measured."""
+    unit: _builtins.str
+    """Of the value, e.g. pixels."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        score: _builtins.int = ...,
+        value: _builtins.float = ...,
+        unit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "score", b"score", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QualityComponent: _TypeAlias = QualityComponent  # noqa: Y015
 
 @_typing.final
 class Template(_message.Message):
@@ -199,6 +334,8 @@ class SampleReport(_message.Message):
     ALGORITHM_FIELD_NUMBER: _builtins.int
     USED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    FACES_FIELD_NUMBER: _builtins.int
+    COMPONENTS_FIELD_NUMBER: _builtins.int
     position: Global___Position.ValueType
     quality: _builtins.int
     """Unified quality score, 0 (useless) to 100 (ISO/IEC 29794-1); absent for templates that carry none."""
@@ -212,6 +349,14 @@ class SampleReport(_message.Message):
 
     @_builtins.property
     def error(self) -> Global___ItemError: ...
+    @_builtins.property
+    def faces(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundFace]:
+        """Faces: all that were found."""
+
+    @_builtins.property
+    def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___QualityComponent]:
+        """What the quality is made of, where the extractor says."""
+
     def __init__(
         self,
         *,
@@ -221,10 +366,12 @@ class SampleReport(_message.Message):
         algorithm: _builtins.str = ...,
         used: _builtins.bool = ...,
         error: Global___ItemError | None = ...,
+        faces: _abc.Iterable[Global___FoundFace] | None = ...,
+        components: _abc.Iterable[Global___QualityComponent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "error", b"error", "quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "advice", b"advice", "algorithm", b"algorithm", "error", b"error", "position", b"position", "quality", b"quality", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "advice", b"advice", "algorithm", b"algorithm", "components", b"components", "error", b"error", "faces", b"faces", "position", b"position", "quality", b"quality", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
     _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
@@ -242,6 +389,7 @@ class ItemError(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
+    FACES_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """gRPC status code, e.g. 3 INVALID_ARGUMENT."""
     reason: _builtins.str
@@ -250,6 +398,10 @@ class ItemError(_message.Message):
     """What is wrong and what to do about it."""
     field: _builtins.str
     """The field at fault, e.g. samples[0].image.data."""
+    @_builtins.property
+    def faces(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundFace]:
+        """The faces that were found, where the image was refused for them."""
+
     def __init__(
         self,
         *,
@@ -257,10 +409,11 @@ class ItemError(_message.Message):
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
         field: _builtins.str = ...,
+        faces: _abc.Iterable[Global___FoundFace] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "faces", b"faces", "field", b"field", "message", b"message", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

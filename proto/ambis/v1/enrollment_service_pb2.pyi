@@ -83,6 +83,7 @@ class Encounter(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     SUBJECT_MODE_FIELD_NUMBER: _builtins.int
     ACCEPT_PARTIAL_FIELD_NUMBER: _builtins.int
+    ACCEPT_LOW_QUALITY_FIELD_NUMBER: _builtins.int
     subject_id: _builtins.str
     """1-128 characters; made by the server when empty."""
     encounter_id: _builtins.str
@@ -92,6 +93,8 @@ class Encounter(_message.Message):
     subject_mode: Global___SubjectMode.ValueType
     accept_partial: _builtins.bool
     """Enrol what can be used when some samples are rejected; otherwise one bad sample refuses the encounter."""
+    accept_low_quality: _builtins.bool
+    """Enrol samples of a quality below the gate, too: where no better picture can be had."""
     @_builtins.property
     def galleries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Galleries that searches may name, e.g. "arrestees"; "default" when empty."""
@@ -113,10 +116,11 @@ class Encounter(_message.Message):
         samples: _abc.Iterable[_common_pb2.Sample] | None = ...,
         subject_mode: Global___SubjectMode.ValueType = ...,
         accept_partial: _builtins.bool = ...,
+        accept_low_quality: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_partial", b"accept_partial", "context", b"context", "encounter_id", b"encounter_id", "encounter_type", b"encounter_type", "galleries", b"galleries", "samples", b"samples", "subject_id", b"subject_id", "subject_mode", b"subject_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_low_quality", b"accept_low_quality", "accept_partial", b"accept_partial", "context", b"context", "encounter_id", b"encounter_id", "encounter_type", b"encounter_type", "galleries", b"galleries", "samples", b"samples", "subject_id", b"subject_id", "subject_mode", b"subject_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -411,6 +415,7 @@ class SampleSummary(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     position: _common_pb2.Position.ValueType
     algorithm: _builtins.str
     quality: _builtins.int
@@ -418,6 +423,8 @@ class SampleSummary(_message.Message):
     """Empty where the operator keeps no samples or a template was enrolled."""
     sha256: _builtins.str
     """SHA-256 of the stored sample, hexadecimal."""
+    left_out: _builtins.str
+    """Why no search sees this sample since the model of its modality was changed; empty where searches see it."""
     def __init__(
         self,
         *,
@@ -426,10 +433,11 @@ class SampleSummary(_message.Message):
         quality: _builtins.int | None = ...,
         media_type: _builtins.str = ...,
         sha256: _builtins.str = ...,
+        left_out: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "algorithm", b"algorithm", "media_type", b"media_type", "position", b"position", "quality", b"quality", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "algorithm", b"algorithm", "left_out", b"left_out", "media_type", b"media_type", "position", b"position", "quality", b"quality", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
     _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015

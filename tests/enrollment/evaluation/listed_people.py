@@ -7,7 +7,7 @@ from pathlib import Path
 
 from enrollment.settings import Settings, load_settings
 from matcher.positions import Position
-from matcher.service.extraction import ExtractedSample
+from matcher.service.extraction import SEARCH, ExtractedSample, SampleUse
 from tests.matcher.people import FACE, IRIS, calibrations
 from tests.matcher.service.running import TextExtractor
 
@@ -19,12 +19,14 @@ class CountingExtractor(TextExtractor):
         self.calls = 0
         self._interrupt_after = interrupt_after
 
-    def extract(self, position: Position, data: bytes, media_type: str, ppi: float | None) -> ExtractedSample:
+    def extract(
+        self, position: Position, data: bytes, media_type: str, ppi: float | None, use: SampleUse = SEARCH
+    ) -> ExtractedSample:
         """See TemplateExtractor."""
         if self.calls == self._interrupt_after:
             raise KeyboardInterrupt
         self.calls += 1
-        return super().extract(position, data, media_type, ppi)
+        return super().extract(position, data, media_type, ppi, use)
 
 
 def settings(folder: Path) -> Settings:

@@ -12,7 +12,7 @@ from enrollment.extract.face import FaceExtractor, load_face_extractor
 from enrollment.models import check_pack
 
 needs_compact_pack = pytest.mark.skipif(
-    bool(check_pack()), reason="the compact face pack is not installed: python -m enrollment.models fetch"
+    bool(check_pack()), reason="the compact face pack is not installed: ambis models fetch"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from ambis.v1 import (
     status_service_pb2_grpc,
 )
 from ambis.v1 import enrollment_service_pb2_grpc as enrollment_grpc
-from enrollment.client import AmbisClient, CallFailed, ClientOptions, image_sample
+from enrollment.client import AmbisClient, CallFailed, ClientOptions, describe, image_sample
 from matcher.errors import PreconditionFailed
 from matcher.positions import Position
 from matcher.service.server import SERVICES, AmbisServer, ServerOptions
@@ -217,6 +218,76 @@ def test_partial_acceptance_reports_every_sample(client: AmbisClient) -> None:
     with pytest.raises(CallFailed) as failed:
         client.identify(search(sample("nonsense"), accept_partial=True))
     assert failed.value.reason == "NOT_A_SAMPLE"
+
+
+def face_of(text: str, number: int = 0, box: tuple[float, float, float, float] | None = None) -> common_pb2.Sample:
+    """A face sample that says which face is meant."""
+    chosen = sample(text)
+    if box is not None:
+        chosen.image.face_box.CopyFrom(common_pb2.Box(left=box[0], top=box[1], right=box[2], bottom=box[3]))
+    else:
+        chosen.image.face_number = number
+    return chosen
+
+
+def test_several_faces_are_enrolled_only_when_one_is_named(client: AmbisClient) -> None:
+    both = "face 1 0, face 2 0"
+    with pytest.raises(CallFailed) as failed:
+        client.enrol(person(1, samples=[sample(both)]))
+    assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "SEVERAL_FACES")
+    assert [(f.box.left, f.box.right) for f in failed.value.faces] == [(0.0, 80.0), (100.0, 180.0)]
+    assert json.loads(describe(failed.value))["faces"] == [[0, 0, 80, 80], [100, 0, 180, 80]]
+    made = client.enrol(person(2, samples=[face_of(both, 2)]))
+    assert [f.taken for f in made.samples[0].faces] == [False, True]
+    found = client.identify(search(sample("face 2 1, face 9 1")))
+    assert (found.verdict, found.candidates[0].subject_id) == (common_pb2.VERDICT_HIT, "p2")
+    assert [f.taken for f in found.samples[0].faces] == [True, False]
+    assert client.identify(search(face_of("face 9 1, face 2 1", 2))).verdict == common_pb2.VERDICT_HIT
+    assert client.identify(search(sample("face 9 1, face 2 1"))).verdict == common_pb2.VERDICT_NO_HIT
+
+
+def test_several_faces_among_partly_accepted_samples_are_listed(client: AmbisClient) -> None:
+    samples = [sample("face 1 0, face 2 0"), sample("iris 1 0", Position.IRIS_LEFT)]
+    made = client.enrol(person(1, samples=samples, accept_partial=True))
+    assert made.samples[0].error.reason == "SEVERAL_FACES"
+    assert len(made.samples[0].error.faces) == 2
+
+
+def test_which_face_makes_another_enrolment(client: AmbisClient) -> None:
+    both = "face 1 0, face 2 0"
+    client.enrol(person(1, samples=[face_of(both, 1)]), "one-and-the-same")
+    with pytest.raises(CallFailed) as failed:
+        client.enrol(person(1, samples=[face_of(both, 2)]), "one-and-the-same")
+    assert failed.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize(
+    "box", [(10, 0, 5, 9), (0, 9, 9, 9), (0, 0, float("nan"), 9), (0, 0, float("inf"), 9)], ids=str
+)
+def test_a_box_that_is_none_is_refused(client: AmbisClient, box: tuple[float, float, float, float]) -> None:
+    with pytest.raises(CallFailed) as failed:
+        client.identify(search(face_of("face 1 0", box=box)))
+    assert (failed.value.reason, failed.value.field) == ("FACE_CHOICE_INVALID", "search.samples[0].image.face_box")
+
+
+def test_an_eye_has_no_face_to_choose(client: AmbisClient) -> None:
+    chosen = face_of("iris 1 0", 1)
+    chosen.position = common_pb2.POSITION_IRIS_LEFT
+    with pytest.raises(CallFailed, match="for images of faces") as failed:
+        client.identify(search(chosen))
+    assert failed.value.reason == "FACE_CHOICE_INVALID"
+
+
+def test_low_quality_is_enrolled_only_when_accepted_and_searched_always(client: AmbisClient) -> None:
+    poor = person(1, samples=[sample("face 1 99")])
+    with pytest.raises(CallFailed) as failed:
+        client.enrol(poor)
+    assert failed.value.reason == "QUALITY_TOO_LOW"
+    assert client.identify(search(sample("face 1 99"))).samples[0].quality == 3
+    poor.accept_low_quality = True
+    report = client.enrol(poor).samples[0]
+    assert (report.quality, report.components[0].name, report.components[0].value) == (3, "sharpness", 0.125)
+    assert (report.components[0].score, report.components[0].unit) == (3, "share")
 
 
 @pytest.mark.parametrize(

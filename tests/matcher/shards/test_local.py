@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from matcher.changes import SubjectDeleted
-from matcher.errors import ModelMismatch
-from matcher.gallery import Gallery
-from matcher.positions import Position
+from matcher.changes import OwnedReference, Reference, SubjectDeleted
+from matcher.errors import ModelMismatch, StorageFailure
+from matcher.gallery import Gallery, Probe, SubjectComparisons
+from matcher.positions import Modality, Position
 from matcher.shards.local import LocalShards
-from tests.matcher.people import enrolled, face, face_probe
+from tests.matcher.people import FACE, enrolled, face, face_probe, iris
 
 
 def test_three_shards_equal_one_gallery() -> None:
@@ -36,3 +38,92 @@ def test_three_shards_equal_one_gallery() -> None:
 def test_at_least_one_shard() -> None:
     with pytest.raises(ValueError, match="at least one"):
         LocalShards(0)
+
+
+NEXT = "face-next-1"
+
+
+def changed(number: int) -> OwnedReference:
+    """The face of person ``number`` as another model has it."""
+    return OwnedReference(f"p{number}", "1", Reference(number, Position.FACE, face(500 + number, algorithm=NEXT)))
+
+
+def next_probe(number: int) -> Probe:
+    return Probe(Position.FACE, face(500 + number, 9, algorithm=NEXT))
+
+
+def by_subject(found: list[SubjectComparisons]) -> dict[str, SubjectComparisons]:
+    return {s.subject_id: s for s in found}
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_replaced_references_are_as_if_they_had_been_there_from_the_start(shards: int) -> None:
+    """All but persons 4 and 5 get a template of the next model; irises stay."""
+    people = range(30)
+    eyes = {i: (100 + i, Position.IRIS_LEFT, iris(i)) for i in people}
+    kept = [i for i in people if i not in (4, 5)]
+    found = LocalShards(shards)
+    found.apply(
+        [enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i)), eyes[i]], (f"g{i % 2}",)) for i in people],
+        30,
+    )
+    expected = LocalShards(shards)
+    references = {i: [(i, Position.FACE, changed(i).reference.template)] for i in kept}
+    expected.apply([enrolled(i + 1, f"p{i}", [*references.get(i, []), eyes[i]], (f"g{i % 2}",)) for i in people], 31)
+
+    def pages() -> Iterator[list[OwnedReference]]:
+        for start in range(0, len(kept), 7):
+            # Searches go on with the old model's templates while the index is built.
+            assert found.search([face_probe(3)])
+            with pytest.raises(ModelMismatch):
+                found.search([next_probe(3)])
+            yield [changed(i) for i in kept[start : start + 7]]
+
+    def commit() -> int:
+        assert found.search([face_probe(3)])
+        return 31
+
+    found.replace(Modality.FACE, NEXT, pages(), commit)
+    assert found.applied_lsn == 31
+    assert found.references() == expected.references()
+    assert found.galleries() == expected.galleries()
+    for galleries in ((), ("g0",), ("g1",)):
+        assert found.subjects(galleries) == expected.subjects(galleries)
+        eye = Probe(Position.IRIS_LEFT, iris(4, 1))
+        for probes in ([next_probe(3)], [eye], [next_probe(8), eye]):
+            assert by_subject(found.search(probes, galleries)) == by_subject(expected.search(probes, galleries))
+    with pytest.raises(ModelMismatch):
+        found.search([face_probe(3)])
+    with pytest.raises(ModelMismatch):
+        found.check(face(1))
+    # Deletions and enrolments go on.
+    for shard in (found, expected):
+        shard.apply([SubjectDeleted(32, "p3"), SubjectDeleted(33, "p4")], 33)
+        shard.apply([enrolled(34, "p77", [(777, Position.FACE, face(577, algorithm=NEXT))])], 34)
+    assert found.references() == expected.references()
+    assert "p3" not in {s.subject_id for s in found.search([next_probe(3)])}
+    assert found.compare([next_probe(77)], "p77") == expected.compare([next_probe(77)], "p77")
+    found.close()
+    expected.close()
+
+
+@pytest.mark.parametrize("where", ["while building", "at the commit"])
+def test_a_replacement_that_fails_changes_nothing(where: str) -> None:
+    shards = LocalShards(2)
+    shards.apply([enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i))]) for i in range(10)], 10)
+    before = sorted(s.subject_id for s in shards.search([face_probe(3)]))
+
+    def pages() -> Iterator[list[OwnedReference]]:
+        yield [changed(i) for i in range(5)]
+        if where == "while building":
+            raise StorageFailure("the disk is gone")
+
+    def commit() -> int:
+        raise StorageFailure("the disk is gone")
+
+    with pytest.raises(StorageFailure):
+        shards.replace(Modality.FACE, NEXT, pages(), commit)
+    assert shards.applied_lsn == 10
+    assert shards.references() == {(Modality.FACE, FACE): 10}
+    assert sorted(s.subject_id for s in shards.search([face_probe(3)])) == before
+    shards.close()

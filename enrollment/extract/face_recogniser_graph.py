@@ -1,0 +1,45 @@
+"""The compact recogniser's graph with its activations in operators that onnxruntime runs fast.
+
+Half of the published network's time goes into 33 ``PRelu`` with a slope for each channel, for which onnxruntime has no
+fast kernel. With a slope a, PRelu(x) = a * x + (1 - a) * max(x, 0): a product and a ``Relu``, which onnxruntime takes
+into the convolutions around them. The weights are those published; only the rounding of single products differs (cosine
+of the embeddings above 0.999999).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+
+def rewrite(model: bytes) -> bytes:
+    """The graph without ``PRelu``, as an ONNX file; inputs and outputs stay as they are.
+
+    Raises:
+        google.protobuf.message.DecodeError: these are no bytes of an ONNX file.
+        ValueError: a slope is no weight of the file.
+    """
+    proto = onnx.load_from_string(model)
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in proto.graph.node:
+        if node.op_type != "PRelu":
+            nodes.append(node)
+            continue
+        (data, slope), (output,) = node.input, node.output
+        if slope not in weights:
+            raise ValueError(f"the slope {slope!r} is no weight of the network")
+        rest = f"{output}/rest"
+        proto.graph.initializer.append(
+            numpy_helper.from_array(np.float32(1.0) - numpy_helper.to_array(weights[slope]), rest)
+        )
+        nodes += [
+            helper.make_node("Relu", [data], [f"{output}/relu"]),
+            helper.make_node("Mul", [f"{output}/relu", rest], [f"{output}/positive"]),
+            helper.make_node("Mul", [data, slope], [f"{output}/both"]),
+            helper.make_node("Add", [f"{output}/positive", f"{output}/both"], [output]),
+        ]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return bytes(proto.SerializeToString())
