@@ -59,8 +59,8 @@ class QualityParameters:
     """Limits of judgement: pairs are (value that counts 0, value that counts 1), linear between.
 
     Set so that of CASIA-Iris-V1 and MMU2 hardly an eye is refused while faces, fingerprints, printed circles and noise
-    are; of the first halves of the eyes 99.7 % lie at the full value of nearly every ramp. "Relative" values are divided
-    by ``pupil_contrast``, so that they do not depend on exposure.
+    are; of the first halves of the eyes 99.7 % lie at the full value of nearly every ramp. "Relative" values are
+    divided by ``pupil_contrast``, so that they do not depend on exposure.
 
     Attributes:
         least_confidence: product of the ramps below which a picture shows no eye.
