@@ -36,6 +36,14 @@ class LimbusHypothesis:
     step: float
 
 
+_SIDES = np.radians(np.linspace(-15.0, 35.0, 15))
+_SIDES_COS = np.concatenate([np.cos(_SIDES), -np.cos(_SIDES)])[:, None]
+_SIDES_SIN = np.concatenate([np.sin(_SIDES), np.sin(_SIDES)])[:, None]
+_BANDS = np.array([0.80, 0.86, 0.92, 1.08, 1.15, 1.22])
+_BESIDE = np.array([1.3, 1.4, 1.5])
+"""Directions to the right and to the left, and bands about a limbus and beside a pupil, that ``_step`` looks at."""
+
+
 def find_limbus(
     painted: NDArray[np.uint8], pupil: Circle, pupil_grey: float, p: IrisExtractionParameters
 ) -> list[LimbusHypothesis]:
@@ -125,20 +133,15 @@ def _step(smooth: Picture, pupil: Circle, pupil_grey: float, circle: Circle, p: 
     What lies within must be iris: by how much it is brighter than the iris beside the pupil, beyond what a collarette
     explains (``collarette_contrast`` of the iris' contrast to the pupil), is taken off.
     """
-    angles = np.radians(np.linspace(-15.0, 35.0, 15))
-    bands = circle.radius * np.array([0.80, 0.86, 0.92, 1.08, 1.15, 1.22])
-    beside = pupil.radius * np.array([1.3, 1.4, 1.5])
-    steps = []
-    for side in (1.0, -1.0):
-        cos, sin = side * np.cos(angles)[:, None], np.sin(angles)[:, None]
-        x = np.hstack([circle.x + cos * bands, pupil.x + cos * beside]).astype(np.float32)
-        y = np.hstack([circle.y + sin * bands, pupil.y + sin * beside]).astype(np.float32)
-        grey = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        within, beyond, iris = (grey[:, k : k + 3].mean(axis=1) for k in (0, 3, 6))
-        explained = p.collarette_contrast * max(float(np.median(iris)) - pupil_grey, 0.0)
-        excess = max(float(np.median(within - iris)) - explained, 0.0)
-        steps.append(float(np.median(beyond - within)) - excess)
-    return min(steps)
+    bands, beside = circle.radius * _BANDS, pupil.radius * _BESIDE
+    x = np.concatenate([circle.x + _SIDES_COS * bands, pupil.x + _SIDES_COS * beside], axis=1).astype(np.float32)
+    y = np.concatenate([circle.y + _SIDES_SIN * bands, pupil.y + _SIDES_SIN * beside], axis=1).astype(np.float32)
+    grey = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    within, beyond, iris = (grey[:, k : k + 3].mean(axis=1).reshape(2, -1) for k in (0, 3, 6))
+    # Sorted, and the middle taken: of so few values much faster than a median.
+    middle = np.sort(np.stack([iris, within - iris, beyond - within]), axis=2)[:, :, iris.shape[1] // 2]
+    explained = p.collarette_contrast * np.maximum(middle[0] - pupil_grey, 0.0)
+    return float(np.min(middle[2] - np.maximum(middle[1] - explained, 0.0)))
 
 
 @kernel

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from enrollment.extract.iris_circles import find_circles, paint_pupil
 from enrollment.extract.iris_contours import refine_boundary
-from enrollment.extract.iris_geometry import DIRECTIONS, Circle, EyeSegmentation, Lid
+from enrollment.extract.iris_geometry import DIRECTIONS, Boundary, Circle, EyeSegmentation, Lid
 from enrollment.extract.iris_gradients import blur, gradients
 from enrollment.extract.iris_lids import find_lid
 from enrollment.extract.iris_parameters import PARAMETERS, IrisExtractionParameters
-from enrollment.extract.iris_reflections import fill_reflections
+from enrollment.extract.iris_reflections import fill_reflections, iris_glints
 
 
 def reduce(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -63,8 +63,31 @@ def segment(fine: NDArray[np.uint8], p: IrisExtractionParameters = PARAMETERS) -
         clip=p.gradient_clip,
     )
     return EyeSegmentation(
-        pupil, limbus, upper, lower, glints, filled, best.pupil_edge, best.limbus_edge, best.pupil_share
+        pupil,
+        limbus,
+        upper,
+        lower,
+        glints | _faint_glints(filled, pupil, limbus, p),
+        filled,
+        best.pupil_edge,
+        best.limbus_edge,
+        best.pupil_share,
     )
+
+
+def _faint_glints(
+    filled: NDArray[np.uint8], pupil: Boundary, limbus: Boundary, p: IrisExtractionParameters
+) -> NDArray[np.bool_]:
+    """bool[height, width], by the grey of the iris at the sides of the eye, where lids are not."""
+    sides = DIRECTIONS[np.abs(np.cos(DIRECTIONS)) > 0.8]
+    inner, outer = pupil.points(sides), limbus.points(sides)
+    share = np.linspace(0.15, 0.85, 15)[:, None]
+    map_x = ((1.0 - share) * inner[0] + share * outer[0]).astype(np.float32)
+    map_y = ((1.0 - share) * inner[1] + share * outer[1]).astype(np.float32)
+    iris = cv2.remap(filled, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    level = float(np.median(iris))
+    deviation = 1.4826 * float(np.median(np.abs(iris.astype(np.float64) - level)))
+    return iris_glints(filled, level, deviation, p)
 
 
 def _pupil_weights(

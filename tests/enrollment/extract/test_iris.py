@@ -17,7 +17,7 @@ from PIL import Image
 
 from enrollment.extract.extraction import Extraction
 from enrollment.extract.iris import IrisExtractor
-from enrollment.extract.iris_quality import QualityParameters
+from enrollment.extract.iris_quality import QUALITY, QualityParameters
 from enrollment.images import DecodedImage, decode_image
 from enrollment.synthesis.iris import synthesise_eye
 from matcher.errors import SampleRejected
@@ -172,6 +172,55 @@ def test_people_are_no_eyes() -> None:
             refused.append(error.reason)
     assert len(refused) >= len(parts) - 1
     assert set(refused) == {"IRIS_NOT_FOUND"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["chelsea.png", "astronaut.png", "camera.png", "coffee.png", "coins.png", "horse.png", "page.png", "rocket.jpg"],
+)
+def test_cats_and_other_things_are_no_eyes(name: str) -> None:
+    """Pictures that come with scikit-image, in grey; the first is a cat that looks at the camera."""
+    folder = pytest.importorskip("skimage").__path__[0]
+    picture = Path(folder) / "data" / name
+    if not picture.exists():
+        pytest.skip(f"this scikit-image comes without {name}")
+    with pytest.raises(SampleRejected) as refused:
+        EXTRACTOR.extract(decoded(decode_image(picture.read_bytes()).grey))
+    assert refused.value.reason == "IRIS_NOT_FOUND"
+
+
+@pytest.mark.parametrize("radius", [40, 60, 140])
+@pytest.mark.parametrize("size", [(320, 240), (640, 480), (1280, 960)])
+def test_irises_of_every_size_in_pictures_of_every_size(radius: int, size: tuple[int, int]) -> None:
+    width, height = size
+    scale = radius / 109  # the synthetic iris' mean radius in a picture of 640 x 480
+    eye = cv2.resize(synthesise_eye(3, 1), (round(640 * scale), round(480 * scale)), interpolation=cv2.INTER_AREA)
+    reference = EXTRACTOR.extract(decoded(synthesise_eye(3, 0)))
+    skin = 190 + cv2.GaussianBlur(np.random.default_rng(1).normal(0, 60, (height, width)).astype(np.float32), (0, 0), 9)
+    picture = np.asarray(np.clip(skin, 0, 255), np.uint8)
+    cut_x, cut_y = max(0, (eye.shape[1] - width) // 2), max(0, (eye.shape[0] - height) // 2)
+    part = eye[cut_y : cut_y + height, cut_x : cut_x + width]
+    x, y = (width - part.shape[1]) // 3, (height - part.shape[0]) // 3  # off the centre, where there is room
+    picture[y : y + part.shape[0], x : x + part.shape[1]] = part
+    assert hd_norm(EXTRACTOR.extract(decoded(picture)), reference) < 0.36
+
+
+def test_a_low_quality_is_told_to_those_who_enrol_and_to_those_who_search(extractions: list[list[Extraction]]) -> None:
+    eye = synthesise_eye(0, 0)
+    told = set()
+    for lid in range(180, 300, 8):
+        hanging = eye.copy()
+        hanging[:lid] = 190
+        try:
+            extraction = EXTRACTOR.extract(decoded(hanging))
+        except SampleRejected:
+            continue
+        gate = [a for a in extraction.advice if "picture:" in a or "better picture" in a]
+        expected = 1 if extraction.quality < QUALITY.enrolment_gate else 0
+        assert len(gate) == expected
+        told.update(gate)
+    assert told
+    assert not any("better picture" in a for x in extractions[0] for a in x.advice if x.quality >= 40)
 
 
 def test_a_colour_picture_is_refused_for_its_colour() -> None:

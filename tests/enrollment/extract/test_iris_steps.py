@@ -18,7 +18,7 @@ from enrollment.extract.iris_limbus import _profile, find_limbus
 from enrollment.extract.iris_normalisation import even_out, unroll
 from enrollment.extract.iris_parameters import PARAMETERS, LogGabor
 from enrollment.extract.iris_pupils import _COS, _SIN, _rim_weights, _ring, find_pupils
-from enrollment.extract.iris_reflections import fill_reflections
+from enrollment.extract.iris_reflections import fill_reflections, iris_glints
 from enrollment.extract.iris_segmentation import reduce, segment
 from matcher.iris.comparison import rotate
 from matcher.templates import spread_columns
@@ -231,6 +231,26 @@ def test_glints_are_filled_and_bright_texture_is_not() -> None:
     assert not glints[102, 202]
     assert filled[102, 102] == 120
     assert filled[102, 202] == 180
+
+
+def test_glints_of_a_dim_picture_are_filled() -> None:
+    picture = np.full((240, 320), 60, np.uint8)
+    picture[:20] = 20
+    picture[100:105, 100:105] = 120
+    filled, glints = fill_reflections(picture, PARAMETERS)
+    assert glints[102, 102]
+    assert filled[102, 102] == 60
+
+
+def test_faint_glints_are_told_by_the_grey_of_the_iris() -> None:
+    rng = np.random.default_rng(7)
+    iris = np.asarray(np.clip(60 + 5 * rng.standard_normal((240, 320)), 0, 255), np.uint8)
+    iris[100:104, 100:104] = 130  # twice as bright as the iris, yet no glint by the picture's scale
+    iris[100:104, 200:204] = 78  # a bright spot of its texture
+    glints = iris_glints(iris, 60.0, 5.0, PARAMETERS)
+    assert glints[102, 102]
+    assert not glints[102, 202]
+    assert glints.mean() < 0.01
 
 
 @pytest.mark.parametrize("upper", [True, False])
