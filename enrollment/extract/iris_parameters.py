@@ -22,8 +22,9 @@ class IrisExtractionParameters:
         pupil_radius, iris_radius: least and greatest radii searched (coarse).
         pupil_thresholds: grey levels above the darkest 0.3 % at which dark blobs are looked for.
         focus_radius: an iris of a smaller radius, in a picture that was reduced, is cut out and looked at again.
-        pupil_top_weight: how much the top fifth of a pupil's rim counts; lashes shade it and lids hang there. MMU2, first
-            half, FNMR at FMR 1e-3: 2.6 % with 0.4, 2.1 % with 0.2, 1.5 % with 0.05.
+        pupil_top_weight: how much the top fifth of a pupil's rim counts; lashes shade it and lids hang there. MMU2,
+            first half, FNMR at FMR 1e-3: 2.6 % with 0.4, 2.1 % with 0.2, 1.5 % with 0.05.
+        contour_top_weight: the same when the rim is followed: there it tells ovals from circles.
         symmetry_peaks: centres taken from the vote of the gradients, of each of three ranges of radii.
         pupil_candidates: how many pupils are followed to their limbus before one is chosen.
         gradient_clip: grey levels a pixel beyond which an edge counts no more (an integro-differential operator after
@@ -70,6 +71,7 @@ class IrisExtractionParameters:
     pupil_thresholds: tuple[int, ...] = (6, 10, 14, 19, 25, 31, 38, 45, 53, 61, 70, 80)
     pupil_candidates: int = 5
     pupil_top_weight: float = 0.05
+    contour_top_weight: float = 0.4
     symmetry_peaks: int = 2
     gradient_clip: float = 9.0
     ratio_low: float = 1.75
