@@ -33,10 +33,10 @@ class IrisExtractionParameters:
         small_iris: radius (coarse) below which a hypothesis counts for less: eyes fill their pictures.
         limbus_hypotheses, limbus_share: circles kept for a pupil, and their least value over that of the greatest.
         centre_down, centre_across: spread of the distance of the two centres, over the iris' radius. Looser ones let
-            lashes pull the limbus aside (CASIA-Iris-V1, first half: EER 0.09 % became 0.004 %).
+            lashes pull the limbus aside.
         outward: exponent with which larger limbus hypotheses of one pupil are preferred. With darkened inner zones
-            and washed out limbi (CASIA-Iris-V1, first half, drawn into the pictures) 11 % were taken for the limbus
-            without it, 1 % with it; on the pictures as they are nothing changes.
+            and washed out limbi drawn into CASIA-Iris-V1, first half (161 pictures), the limbus was over 10 % of its
+            radius off in 5.6 % with 0.7, 4.3 % with 1.4, 3.1 % with 2.0; on the pictures as they are nothing changed.
         step_least, step_enough: grey levels by which the eyeball is brighter than the iris, that count a tenth and
             fully for a hypothesis.
         step_weight, step_limit: what a grey level of it counts for in the joint score, and the most that count.
