@@ -59,8 +59,7 @@ class QualityParameters:
     """Limits of judgement: pairs are (value that counts 0, value that counts 1), linear between.
 
     Set so that of CASIA-Iris-V1 and MMU2 hardly an eye is refused while faces, fingerprints, printed circles and noise
-    are; of the first halves of the eyes 99.7 % lie at the full value of nearly every ramp. "Relative" values are
-    divided by ``pupil_contrast``, so that they do not depend on exposure.
+    are. "Relative" values are divided by ``pupil_contrast``, so that they do not depend on exposure.
 
     Attributes:
         least_confidence: product of the ramps below which a picture shows no eye.
@@ -68,8 +67,8 @@ class QualityParameters:
         colour: mean difference of the colour channels above which the picture was not taken in near infrared.
         area_quality: usable area to quality; the remaining ramps make up the confidence.
         enrolment_gate, probe_gate: quality below which a picture should not be enrolled, not be searched with; the
-            advice says so. Of the first halves of the eyes 5 % (CASIA-Iris-V1) and 16 % (MMU2, lids low and irises
-            small) lie below the one, 1 % and 4 % below the other.
+            advice says so. Of the first halves of the eyes 5 % (CASIA-Iris-V1) and 17 % (MMU2, lids low and irises
+            small) lie below the one, 1 % and 3 % below the other.
     """
 
     least_confidence: float = 0.15

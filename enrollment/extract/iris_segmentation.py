@@ -95,7 +95,7 @@ def _pupil_weights(
 ) -> NDArray[np.float64]:
     """1, less at the top, where lashes shade the rim, and 0 behind a lid or where a glint lies on it."""
     up = np.clip(-np.sin(DIRECTIONS), 0.0, 1.0)
-    weights = 1.0 - (1.0 - p.pupil_top_weight) * np.clip((up - 0.35) / 0.4, 0.0, 1.0)
+    weights = 1.0 - (1.0 - p.contour_top_weight) * np.clip((up - 0.35) / 0.4, 0.0, 1.0)
     radii = pupil.radius * np.linspace(0.8, 1.2, 9)
     map_x = (pupil.x + np.cos(DIRECTIONS)[:, None] * radii).astype(np.float32)
     map_y = (pupil.y + np.sin(DIRECTIONS)[:, None] * radii).astype(np.float32)
