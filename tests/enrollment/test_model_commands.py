@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from enrollment.cli import app
 from enrollment.models import COMPACT, FETCH_COMMAND
+from matcher.face.comparison import COMPACT_ALGORITHM
 from tests.enrollment.extract.face_samples import needs_compact_pack
 from tests.enrollment.extract.pack_folders import model_id, write_pack
 from tests.enrollment.test_model_fetching import install_program, make_tarball
@@ -35,7 +36,7 @@ def test_lists_what_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert max(map(len, shown.output.splitlines())) <= 80
     listed = json.loads(run("list", "--json").output)["packs"]
     compact, acme = listed
-    assert (compact["pack"], compact["id"], compact["acknowledged"]) == ("compact", "face-compact-1", True)
+    assert (compact["pack"], compact["id"], compact["acknowledged"]) == ("compact", COMPACT_ALGORITHM, True)
     assert (compact["training_data"], compact["dimension"], len(compact["sha256"])) == ("undisclosed", 512, 64)
     assert compact["calibrated"]
     assert (acme["pack"], acme["used_as"], acme["acknowledged"]) == (str(folder), "face_pack", False)
