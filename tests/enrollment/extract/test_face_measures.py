@@ -13,7 +13,7 @@ from enrollment.extract.face_pack import FaceBox, FaceEmbedding
 from enrollment.extract.face_quality import judge
 
 BOX = FaceBox(0, 0, 112, 112, 0.75)
-EMBEDDING = FaceEmbedding(np.ones(4, np.float32) / 2, 0.5, 0.25)
+EMBEDDING = FaceEmbedding(np.full(4, 0.5, np.float32), 0.5, 0.25)
 
 
 def textured_crop() -> NDArray[np.uint8]:

@@ -37,7 +37,7 @@ def test_a_good_face_has_full_quality_and_no_advice() -> None:
     assert all(c.unit for c in quality.components)
 
 
-SPOILS = [
+SPOILS: list[tuple[dict[str, float], str, str]] = [
     ({"eye_distance": 15.0}, "inter_eye_distance", "closer"),
     ({"contrast": 30.0, "brightness": 60.0}, "dynamic_range", "too dark"),
     ({"contrast": 30.0, "brightness": 210.0}, "dynamic_range", "too bright"),
@@ -47,7 +47,7 @@ SPOILS = [
     ({"strength": 0.2}, "recognisability", "uncovered"),
     ({"agreement": 0.2}, "consistency", "uncovered"),
 ]
-GUIDES = [
+GUIDES: list[tuple[dict[str, float], str, str]] = [
     ({"yaw": -48.0}, "yaw", "turn towards the camera"),
     ({"yaw": 48.0}, "yaw", "turn towards the camera"),
     ({"pitch": 75.0}, "pitch", "height of the eyes"),
