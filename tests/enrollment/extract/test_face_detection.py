@@ -183,8 +183,8 @@ def test_the_small_network_sees_the_same_faces_whole_and_in_tiles() -> None:
     tiles = detector.tiled(photo)
     for face in compact_extractor().boxes(group_photo()):
         whole = detector(_around(photo, face))
-        apart = [np.hypot(b.centre[0] - face.centre[0], b.centre[1] - face.centre[1]) for b in tiles]
-        nearest = tiles[int(np.argmin(apart))]
-        assert min(apart) < 0.4 * face.width
+        away = [np.hypot(b.centre[0] - face.centre[0], b.centre[1] - face.centre[1]) for b in tiles]
+        nearest = tiles[int(np.argmin(away))]
+        assert np.hypot(nearest.centre[0] - face.centre[0], nearest.centre[1] - face.centre[1]) < 0.4 * face.width
         assert 0.6 < nearest.width / face.width < 1.6
         assert any(0.6 < b.width / face.width < 1.6 for b in whole)
