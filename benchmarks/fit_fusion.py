@@ -13,6 +13,7 @@ limits, by bootstrap over subjects.
 from __future__ import annotations
 
 import argparse
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
