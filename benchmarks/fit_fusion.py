@@ -33,7 +33,7 @@ from matcher.fusion_model import Correlations, FusionModel
 from matcher.positions import Modality, Position
 from matcher.templates import Template
 
-DATE = "2026-11-22"
+DATE = datetime.date.today().isoformat()
 NO_DATA = 2.0
 """What is not known is trusted less: fingers of one hand count as so many times as alike as those of two can be."""
 
