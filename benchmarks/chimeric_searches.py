@@ -16,6 +16,7 @@ from benchmarks.virtual_subjects import VirtualSubject
 from enrollment.client import AmbisClient, image_sample, new_transaction_id
 from matcher.positions import Position
 from matcher.search import MAX_CANDIDATES
+from matcher.service.extraction import FaceChoice
 from matcher.templates import Template
 
 GALLERY = "chimeric"
@@ -116,6 +117,7 @@ def _enrolments(
             samples=samples,
             subject_mode=enrollment_service_pb2.SUBJECT_MODE_NEW,
             accept_partial=True,
+            accept_low_quality=True,
         )
         yield enrollment_service_pb2.BulkEnrollRequest(
             transaction_id=new_transaction_id(),
@@ -234,4 +236,6 @@ def _request(
 
 
 def _image(position: Position, sample: RealSample) -> common_pb2.Sample:
-    return image_sample(position, sample.path.read_bytes(), sample.ppi)
+    # The main face: an enrolment of a picture with bystanders must say whom it means.
+    face = FaceChoice(number=1) if position is Position.FACE else None
+    return image_sample(position, sample.path.read_bytes(), sample.ppi, face)
