@@ -78,7 +78,7 @@ class ShortlistParameters:
     Attributes:
         minimum: references that are always compared: an index that holds no more is searched exhaustively.
         fraction: and at least this share of an index. The probes of a modality share it, because one that is found is
-            enough: the others of that subject are compared as well. (Of single real fingers 99 % are among the first
+            enough: the others of that subject are compared as well. (Of single real fingers 98 % are among the first
             0.1 % of a gallery of ten thousand; see the performance card.)
     """
 
