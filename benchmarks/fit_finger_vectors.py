@@ -1,7 +1,7 @@
 """Fits the model of the fingers' shortlist vector (``matcher/finger/vector.py``) and writes its file.
 
-    python -m benchmarks.fit_finger_vectors            fit, check on fingers left out, write
-    matcher/finger/vector_model.npz python -m benchmarks.fit_finger_vectors --dry-run  the same without writing
+    python -m benchmarks.fit_finger_vectors            fit, check on fingers left out, write the model's file
+    python -m benchmarks.fit_finger_vectors --dry-run  the same without writing
 
 Data: UPEK, FVC2000 DB1_B and DB4_B (SFinGe), which are then not quoted, and synthetic fingers
 (``enrollment.synthesis.finger_templates``), all joined by worse impressions of themselves. Everything is in closed form
@@ -38,6 +38,7 @@ from matcher.templates import FingerTemplate
 
 SETS = ("upek", "fvc2000_DB1_B", "fvc2000_DB4_B")
 MODEL_NUMBER = 1
+"""One more whenever the file changes: vectors on record are made anew then, and compared wrongly otherwise."""
 SEED = 1
 SYNTHETIC = 2500
 VIEWS_OF_SYNTHETIC = 4

@@ -10,6 +10,7 @@ its other modalities' scores.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ class ShortlistParameters:
     Attributes:
         minimum: references that are always compared: an index that holds no more is searched exhaustively.
         fraction: and at least this share of an index. The probes of a modality share it, because one that is found is
-            enough: the others of that subject are compared as well. (Of single real fingers 99 % are among the first
+            enough: the others of that subject are compared as well. (Of single real fingers 98 % are among the first
             0.1 % of a gallery of ten thousand; see the performance card.)
     """
 
@@ -98,7 +99,7 @@ class ShortlistParameters:
         return max(1, math.ceil(wanted))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Entry:
     """Where a reference belongs."""
 
@@ -229,7 +230,9 @@ class Gallery:
                     f"{key[1]!r}; templates of different algorithms are never compared, so it would not be found. Use "
                     "the extractor that made the others, or a data folder of its own"
                 )
-            index = self._one_of(key) or self._index_factory(*key)
+            index = self._one_of(key)
+            if index is None:
+                index = self._index_factory(*key)
             prepared = index.check(template)
         itself = index.comparator.compare(prepared, prepared)
         if math.isnan(itself) or itself <= 0.0:
@@ -402,7 +405,13 @@ class Replacement:
 
 
 def _key(template: Template) -> IndexKey:
-    return (template.modality, template.algorithm)
+    return _one_key(template.modality, template.algorithm)
+
+
+@functools.lru_cache(256)
+def _one_key(modality: Modality, algorithm: str) -> IndexKey:
+    """The same object for all references: each keeps one."""
+    return (modality, algorithm)
 
 
 def _assign(probes: Sequence[Probe], pairs: Sequence[tuple[float, int, _Entry]]) -> tuple[Comparison, ...]:

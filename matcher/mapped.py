@@ -27,6 +27,9 @@ class MappedArray(Generic[_T]):
         dtype: of the numbers.
         shape: of a row; () for single numbers.
         folder: where the file lies; None for the system's folder of temporary files.
+
+    Raises:
+        StorageFailure: no file can be made there.
     """
 
     FIRST_ROWS = 1024
@@ -36,7 +39,10 @@ class MappedArray(Generic[_T]):
         self._shape = shape
         self._row_bytes = self._dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         # Kept open as long as the array lives: growing needs it.
-        self._file = tempfile.TemporaryFile(dir=folder, prefix="ambis-")  # noqa: SIM115
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder, prefix="ambis-")  # noqa: SIM115
+        except OSError as error:
+            raise StorageFailure(f"no file for templates can be made beside the index: {error.strerror}") from None
         self._array: NDArray[_T] = np.zeros((0, *shape), self._dtype)
         self._size = 0
 
@@ -60,8 +66,13 @@ class MappedArray(Generic[_T]):
             StorageFailure: the disk is full. Nothing is changed then.
         """
         end = self._size + rows
-        if end > len(self._array):
+        if end <= len(self._array):
+            return
+        try:
             self._grow(max(end, 2 * len(self._array), self.FIRST_ROWS))
+        except StorageFailure:
+            # Twice the room is for speed; a disk that fills up has room for these rows longer than for that.
+            self._grow(end)
 
     def extend(self, rows: NDArray[_T]) -> None:
         """Appends rows; raises as ``reserve``."""
@@ -72,11 +83,14 @@ class MappedArray(Generic[_T]):
 
     def _grow(self, rows: int) -> None:
         length = rows * self._row_bytes
+        before = self.nbytes
         try:
             # Room is taken now: a mapped file that meets a full disk later ends the process (SIGBUS).
             os.posix_fallocate(self._file.fileno(), 0, length)
             memory = mmap.mmap(self._file.fileno(), length)
         except OSError as error:
+            # What of it was taken before the disk was full is wanted by the records.
+            os.ftruncate(self._file.fileno(), before)
             raise StorageFailure(
                 f"no room for {length:,} bytes of templates beside the index: {error.strerror}; free disk space",
                 reason="DISK_FULL",

@@ -6,7 +6,7 @@ Steps of a shortlist:
 1. FAISS finds the references whose vectors (``vector``) have the largest inner products with the probe's, among those
    that are alive and in the galleries asked for; int8, exhaustive.
 2. These, at most ``most_scanned``, are compared by the fast stage of the comparison (``pairing``), and the best are the
-   shortlist. Where that is all that there are, the second step would sort in vain and is left out.
+   shortlist. Where no more than that are wanted, the second step would sort in vain and is left out.
 
 A reference takes 480 bytes of RAM for its vector and 16 for its id and labels; its minutiae and cylinders lie in mapped
 files (``matcher.mapped``), about 2 kB, and are read when the reference is looked at.
@@ -19,6 +19,7 @@ TPAMI 33 (2011), index the bit cylinders themselves.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.errors import TemplateInvalid
-from matcher.finger.comparison import FingerComparator, FingerRows
+from matcher.errors import StorageFailure, TemplateInvalid
+from matcher.finger.comparison import FingerComparator, FingerRows, rows_of
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.vector import VectorModel
 from matcher.mapped import MappedArray
@@ -36,24 +37,30 @@ from matcher.modality import ALL_LABELS
 from matcher.slots import SlotTable
 from matcher.templates import FingerTemplate, Template
 
+log = logging.getLogger(__name__)
+
+_COMPACTED_AT_ONCE = 65_536
+"""Fingers that a compaction copies at once: 150 MB."""
+
 _faiss: Any = faiss
 """FAISS without its type stubs, which do not know what its Python wrappers accept (arrays and keyword arguments)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ShortlistParameters:
-    """How many references the second step looks at.
+    """How many references the first step finds for the second one to look at.
 
     Attributes:
         scanned_per_candidate: so many for each candidate asked for,
-        most_scanned: and never more: with 9 us each, a search of one finger stays below 0.2 s a thread.
+        most_scanned: and never more: with 9 us each, a search of one finger stays below 0.2 s a thread. Where more
+            candidates than that are asked for, they are the nearest vectors, and the second step is left out.
     """
 
     scanned_per_candidate: int = 20
     most_scanned: int = 20_000
 
     def scanned(self, candidates: int) -> int:
-        """References to look at for a shortlist of so many candidates."""
+        """References to find for a shortlist of so many candidates."""
         return max(candidates, min(self.scanned_per_candidate * candidates, self.most_scanned))
 
 
@@ -77,9 +84,6 @@ class FingerIndex:
         self.model = model or VectorModel.load()
         self._folder = folder
         self._table = SlotTable()
-        self._clear()
-
-    def _clear(self) -> None:
         self._vectors: Any = _faiss.IndexScalarQuantizer(
             self.model.parameters.numbers, faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
         )
@@ -115,14 +119,17 @@ class FingerIndex:
         """See ``ReferenceIndex.apply``. A template that comes with a vector of this index's model is taken by its word.
 
         Raises:
-            ModelMismatch: a template is of another modality or algorithm; nothing is changed then.
+            ModelMismatch: a template is of another modality or algorithm.
             StorageFailure: there is no room for the mapped files.
+            Nothing is changed then.
         """
         prepared = [self.comparator.prepare(template) for _, _, template in additions]
         vectors = self._vectors_of([template for _, _, template in additions], prepared)
+        if additions:
+            self._reserve(sum(len(finger) for finger in prepared), len(prepared))
         self._table.remove(removals)
         if additions:
-            self._append(prepared, vectors)
+            self._extend(rows_of(prepared), vectors)
             self._table.append([reference for reference, _, _ in additions], [labels for _, labels, _ in additions])
         if self._table.wants_compaction():
             self._compact()
@@ -139,17 +146,16 @@ class FingerIndex:
             result[missing] = self.model.encode([prepared[i] for i in missing])
         return result
 
-    def _append(self, fingers: Sequence[PreparedFinger], vectors: NDArray[np.int8]) -> None:
-        counts = np.array([len(finger) for finger in fingers], np.int32)
+    def _extend(self, fingers: FingerRows, vectors: NDArray[np.int8]) -> None:
         before = len(self._bits)
-        self._reserve(int(counts.sum()), len(counts))
-        self._bits.extend(np.concatenate([finger.bits for finger in fingers]))
-        self._x.extend(np.concatenate([finger.x for finger in fingers]))
-        self._y.extend(np.concatenate([finger.y for finger in fingers]))
-        self._angle.extend(np.concatenate([finger.angle for finger in fingers]))
-        self._start.extend(before + np.cumsum(counts, dtype=np.int64) - counts)
-        self._count.extend(counts)
-        self._key.extend(np.array([finger.key for finger in fingers], np.uint64))
+        self._reserve(len(fingers.bits), len(fingers.count))
+        self._bits.extend(fingers.bits)
+        self._x.extend(fingers.x)
+        self._y.extend(fingers.y)
+        self._angle.extend(fingers.angle)
+        self._start.extend(before + fingers.start)
+        self._count.extend(fingers.count)
+        self._key.extend(fingers.key)
         self._vectors.add(vectors.astype(np.float32))
 
     def _reserve(self, minutiae: int, fingers: int) -> None:
@@ -162,23 +168,36 @@ class FingerIndex:
             array.reserve(fingers)
 
     def _compact(self) -> None:
-        old = self._rows()
-        vectors = self._codes()
-        kept = self._table.compact()
-        counts = old.count[kept]
-        minutiae = np.repeat(old.start[kept] - np.cumsum(counts, dtype=np.int64) + counts, counts)
-        minutiae += np.arange(len(minutiae), dtype=np.int64)
-        # A copy: the view is into the memory of the FAISS index that goes now.
-        vectors = vectors[kept]
-        self._clear()
-        self._bits.extend(old.bits[minutiae])
-        self._x.extend(old.x[minutiae])
-        self._y.extend(old.y[minutiae])
-        self._angle.extend(old.angle[minutiae])
-        self._start.extend(np.cumsum(counts, dtype=np.int64) - counts)
-        self._count.extend(counts)
-        self._key.extend(old.key[kept])
-        self._vectors.add((vectors.astype(np.int16) - 128).astype(np.float32))
+        """Copies what is alive. Where the disk has no room for two copies, dead rows stay: they are never found."""
+        kept = np.flatnonzero(self._table.selected(ALL_LABELS))
+        old, codes = self._rows(), self._codes()
+        try:
+            fresh = FingerIndex(self.comparator, self.parameters, self.model, self._folder)
+            fresh._reserve(int(old.count[kept].sum(dtype=np.int64)), len(kept))
+        except StorageFailure as error:
+            log.warning("the rows of %d deleted fingers stay: %s", self._table.size - len(kept), error)
+            return
+        for at in range(0, len(kept), _COMPACTED_AT_ONCE):
+            part = kept[at : at + _COMPACTED_AT_ONCE]
+            counts = old.count[part]
+            starts = np.cumsum(counts, dtype=np.int64) - counts
+            minutiae = np.repeat(old.start[part] - starts, counts)
+            minutiae += np.arange(len(minutiae), dtype=np.int64)
+            fresh._extend(
+                FingerRows(
+                    old.bits[minutiae],
+                    old.x[minutiae],
+                    old.y[minutiae],
+                    old.angle[minutiae],
+                    starts,
+                    counts,
+                    old.key[part],
+                ),
+                _signed(codes[part]),
+            )
+        self._vectors, self._bits, self._x, self._y = fresh._vectors, fresh._bits, fresh._x, fresh._y
+        self._angle, self._start, self._count, self._key = fresh._angle, fresh._start, fresh._count, fresh._key
+        self._table.compact()
 
     def _rows(self) -> FingerRows:
         return FingerRows(
@@ -207,8 +226,9 @@ class FingerIndex:
         alive = int(np.count_nonzero(selected))
         if alive == 0 or count <= 0 or not probes:
             return [np.zeros(0, np.int64) for _ in probes]
-        found = self.nearest(probes, min(alive, self.parameters.scanned(count)), selected)
-        if alive > count:
+        looked_at = min(alive, self.parameters.scanned(count))
+        found = self.nearest(probes, looked_at, selected)
+        if looked_at > count:
             found = [self._scan(probe, slots)[:count] for probe, slots in zip(probes, found, strict=True)]
         return [self._table.ids[slots] for slots in found]
 
@@ -239,7 +259,7 @@ class FingerIndex:
 
     def vectors(self) -> NDArray[np.int8]:
         """int8[slots, numbers]: a copy of the vectors of all slots, dead ones too."""
-        return (self._codes().astype(np.int16) - 128).astype(np.int8)
+        return _signed(self._codes())
 
     def bytes_in_ram(self) -> int:
         """Of vectors, ids and labels as they are used; what lies in mapped files is not among them."""
@@ -249,3 +269,8 @@ class FingerIndex:
         """Of the minutiae and cylinders, as they are used."""
         rows = self._rows()
         return sum(int(getattr(rows, f.name).nbytes) for f in dataclasses.fields(rows))
+
+
+def _signed(codes: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """FAISS keeps a number as 128 more than it is."""
+    return (codes.astype(np.int16) - 128).astype(np.int8)

@@ -56,3 +56,31 @@ def test_a_full_disk_is_told_and_changes_nothing(monkeypatch: pytest.MonkeyPatch
     assert array.values.tolist() == [0, 1, 2]
     array.extend(np.array([9]))
     assert array.values.tolist() == [0, 1, 2, 9]
+
+
+def test_a_disk_with_room_for_the_rows_alone_is_enough_and_what_was_taken_in_vain_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Like a file system that leaves what it took before the disk was full."""
+    room = 8 * 1500
+    real = os.posix_fallocate
+
+    def limited(file: int, offset: int, length: int) -> None:
+        real(file, offset, min(length, room))
+        if length > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", limited)
+    array = MappedArray(np.int64)
+    array.extend(np.arange(1024))
+    array.extend(np.arange(400))
+    assert array.nbytes == 8 * 1424
+    with pytest.raises(StorageFailure):
+        array.extend(np.arange(400))
+    assert os.fstat(array._file.fileno()).st_size == 8 * 1424
+    assert array.values.tolist() == [*range(1024), *range(400)]
+
+
+def test_a_folder_that_takes_no_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageFailure, match="no file"):
+        MappedArray(np.int64, (), tmp_path / "gone")

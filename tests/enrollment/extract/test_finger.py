@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from enrollment.extract.extraction import ModalityExtractor
-from enrollment.extract.finger import FingerExtractor, resample
+from enrollment.extract.finger import FingerExtractionParameters, FingerExtractor, resample
+from enrollment.extract.finger_minutiae import Minutiae
 from enrollment.images import DecodedImage, decode_image
 from enrollment.synthesis.finger import synthesise_finger
 from matcher.errors import SampleRejected
 from matcher.finger.comparison import FingerComparator
+from matcher.finger.parameters import FINGER_ALGORITHM
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, template_from_bytes
 from tests.enrollment.extract import ridge_images
@@ -215,6 +217,33 @@ def test_parameters_are_obeyed(places: NDArray[np.float64]) -> None:
     assert len(template) == 10
     assert template.quality.min() >= 50
     assert np.all(np.diff(template.quality.astype(np.int64)) <= 0)
+
+
+@pytest.mark.parametrize(
+    ("doubtful_likeness", "sure_share", "told"),
+    [(0.0, 0.5, None), (0.0, 0.51, "at least 2"), (1.5, 0.5, "at least 1.5")],
+)
+def test_a_doubtful_print_passes_where_enough_minutiae_are_sure(
+    places: NDArray[np.float64], doubtful_likeness: float, sure_share: float, told: str | None
+) -> None:
+    class HalfSure:
+        algorithm = FINGER_ALGORITHM
+
+        def find(self, grey: NDArray[np.uint8], *, min_quality: float, max_count: int) -> Minutiae:
+            x = 9 * np.arange(10, dtype=np.int64) + 50
+            quality = np.where(np.arange(10) < 5, 0.5, 0.49)
+            return Minutiae(x, x.copy(), np.zeros(10), quality)
+
+    parameters = FingerExtractionParameters(
+        min_likeness=2.0, doubtful_likeness=doubtful_likeness, sure_quality=0.5, sure_share=sure_share
+    )
+    picky = FingerExtractor(HalfSure(), measure_quality=False, parameters=parameters)
+    picture = ridge_images.print_image(places)
+    if told is None:
+        assert len(template_of(picky, picture)) == 10
+    else:
+        with pytest.raises(SampleRejected, match=told):
+            template_of(picky, picture)
 
 
 def real_samples(modality: str) -> Iterator[tuple[str, DecodedImage]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 
 import numpy as np
 import pytest
 
-from matcher.errors import ModelMismatch
+from matcher.errors import ModelMismatch, StorageFailure
 from matcher.finger.comparison import FingerComparator, rows_of
 from matcher.finger.index import FingerIndex, ShortlistParameters
 from matcher.modality import ALL_LABELS, Comparator, ReferenceIndex
@@ -29,13 +31,17 @@ def slow_shortlist(
         (vector,) = index.model.encode([COMPARATOR.prepare(template)]).astype(np.int64)
         near[reference] = int(own @ vector)
     looked_at = sorted(gallery, key=lambda r: -near[r])[: index.parameters.scanned(count)]
-    if count >= len(gallery):
+    if count >= len(looked_at):
         return looked_at[:count]
     relaxed = {}
     for reference in looked_at:
         rows = rows_of([COMPARATOR.prepare(gallery[reference])])
         relaxed[reference] = float(COMPARATOR.relaxed_rows(finger, rows, np.zeros(1, np.int64))[0])
     return sorted(looked_at, key=lambda r: -relaxed[r])[:count]
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def filled(count: int, seed: int = 0) -> tuple[FingerIndex, dict[int, tuple[int, FingerTemplate]]]:
@@ -83,6 +89,16 @@ def test_mates_come_first_and_lists_are_filled() -> None:
     assert all(len(s) == len(set(s.tolist())) == 25 for s in lists)
     for probe, together in zip(probes, lists, strict=True):
         assert index.shortlist([probe], 25)[0].tolist() == together.tolist()
+
+
+def test_a_list_longer_than_may_be_looked_at_is_that_of_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, content = filled(60, seed=12)
+    index.parameters = ShortlistParameters(scanned_per_candidate=2, most_scanned=20)
+    probe = COMPARATOR.prepare(second_impression(np.random.default_rng(13), content[1007][1]))
+    monkeypatch.setattr(index, "_scan", None)
+    (found,) = index.shortlist([probe], 25)
+    (near,) = index.nearest([probe], 25, np.ones(60, np.bool_))
+    assert found.tolist() == [1000 + 7 * slot for slot in near.tolist()]
 
 
 def test_no_more_references_are_looked_at_than_allowed() -> None:
@@ -149,6 +165,7 @@ def test_compare_equals_the_comparator_in_the_order_asked() -> None:
 
 def test_changes_are_what_a_dictionary_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SlotTable, "COMPACT_MINIMUM", 10)
+    monkeypatch.setattr("matcher.finger.index._COMPACTED_AT_ONCE", 7)
     rng = np.random.default_rng(8)
     index = FingerIndex(COMPARATOR)
     expected: dict[int, tuple[int, FingerTemplate]] = {}
@@ -176,6 +193,39 @@ def test_changes_are_what_a_dictionary_would_do(monkeypatch: pytest.MonkeyPatch)
         qualifying = {r for r, (bits, _) in expected.items() if bits & label}
         assert set(index.shortlist([probe], 100, label)[0].tolist()) == qualifying
     assert compactions > 0
+
+
+def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, content = filled(5)
+    monkeypatch.setattr(os, "posix_fallocate", full_disk)
+    rng = np.random.default_rng(0)
+    with pytest.raises(StorageFailure):
+        index.apply([1000], [(r, 1, random_finger(rng, 40)) for r in range(1, 60)])
+    probe = COMPARATOR.prepare(content[1000][1])
+    assert set(index.shortlist([probe], 9)[0].tolist()) == set(content)
+    index.apply([], [(1, 1, content[1000][1])])
+    assert index.compare(probe, np.array([1, 1000])).tolist() == [COMPARATOR.compare(probe, probe)] * 2
+
+
+def test_where_the_disk_has_no_room_to_compact_the_living_are_found_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(SlotTable, "COMPACT_MINIMUM", 10)
+    index, content = filled(30)
+    gone = list(content)[:20]
+    monkeypatch.setattr(os, "posix_fallocate", full_disk)
+    index.apply(gone, [])
+    assert "20 deleted fingers" in caplog.text
+    probe = COMPARATOR.prepare(content[1000 + 7 * 25][1])
+    alive = np.array(list(content)[20:], np.int64)
+    for size in (30, 10):
+        assert index._table.size == size
+        assert set(index.shortlist([probe], 30)[0].tolist()) == set(alive.tolist())
+        expected = [COMPARATOR.compare(probe, COMPARATOR.prepare(content[r][1])) for r in alive.tolist()]
+        assert index.compare(probe, alive).tolist() == expected
+        monkeypatch.undo()  # there is room again
+        monkeypatch.setattr(SlotTable, "COMPACT_MINIMUM", 10)
+        index.apply([], [])
 
 
 def test_a_foreign_template_changes_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 
 import numpy as np
@@ -104,6 +105,14 @@ def test_the_file_is_small_and_says_what_it_was_fitted_on() -> None:
     assert len(MODEL.to_bytes()) <= 5_000_000
     assert "FVC2000" in str(MODEL.about["data"])
     assert MODEL.about["made_by"] == "benchmarks/fit_finger_vectors.py"
+
+
+def test_another_model_has_another_number() -> None:
+    """Vectors on record are taken for the model's of that number: a file that is fitted anew needs a new one
+    (``MODEL_NUMBER`` of the script that makes it), and its sum here."""
+    arrays = (MODEL.middle, MODEL.reduce, MODEL.words, MODEL.mean, MODEL.project, np.float64(MODEL.softness))
+    found = hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in arrays)).hexdigest()
+    assert {MODEL.number: found[:16]} == {1: "8b7a9a37e9c681a5"}
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 nothing", MODEL.to_bytes()[:5000]], ids=len)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from matcher.changes import Change
-from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, Unavailable
+from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, StorageFailure, Unavailable
 from matcher.positions import Position
 from matcher.records.committer import Committer
 from matcher.records.entries import NewSample
@@ -63,6 +63,23 @@ def test_restart_rebuilds_the_indexes(tmp_path: Path) -> None:
     assert shards.applied_lsn == last
     assert shards.subjects() == 4
     committer.close()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(StorageFailure("free disk space"), "^free disk space$"), (ValueError("odd"), "odd.*backup")]
+)
+def test_records_that_cannot_be_indexed_at_start_are_told(tmp_path: Path, error: Exception, told: str) -> None:
+    class FailingShards(LocalShards):
+        def apply(self, changes: Sequence[Change], lsn: int) -> None:
+            raise error
+
+    store = RecordStore(tmp_path)
+    committer = Committer(store, LocalShards())
+    committer.enrol(encounter("a"))
+    committer.close()
+    with pytest.raises(StorageFailure, match=told):
+        Committer(store, FailingShards())
     store.close()
 
 
