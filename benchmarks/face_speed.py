@@ -165,7 +165,7 @@ def main() -> None:
 
 def batches(batched: dict[str, BatchWork], rounds: int) -> Table:
     """Faces a second by size of batch, and how many times those of batches of one; medians over rounds."""
-    table = Table(title="faces a second in batches, and times those of batches of one", show_edge=False)
+    table = Table(title="batches: faces a second (times those of one)", show_edge=False)
     for name in ("", "batch", "one thread", "two threads"):
         table.add_column(name, justify="right" if name else "left")
     sizes = {name: BATCHES[:1] if name == ONE_AT_A_TIME else BATCHES for name in batched}
