@@ -85,7 +85,7 @@ class FaceExtractor:
         extraction = self.extract_box(image, boxes[taken], len(boxes))
         advice = extraction.advice
         if len(boxes) > 1 and use.face is None:
-            advice = (f"{len(boxes)} faces in the picture: the largest was taken; show one person", *advice)
+            advice = (f"{len(boxes)} faces in the picture: the most prominent was taken; show one person", *advice)
         gate = self._parameters.enrolment_gate
         if use.enrols and not use.any_quality and extraction.quality < gate:
             raise SampleRejected(

@@ -149,34 +149,47 @@ class CompactPack:
 
     def embed(self, aligned: NDArray[np.uint8]) -> FaceEmbedding:
         """See ``FacePack``; for points that are not this pack's own."""
-        return self._embedding([aligned[:, ::-1], aligned])
+        return self._embedding(list(self._vectors([aligned[:, ::-1], aligned])))
 
     def embed_landmarks(self, rgb: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> FaceEmbedding:
         """See ``LandmarkRecogniser``."""
+        return self.embed_batch([(rgb, landmarks)])[0]
+
+    def embed_batch(self, faces: Sequence[tuple[NDArray[np.uint8], NDArray[np.float64]]]) -> list[FaceEmbedding]:
+        """The same of several faces, each an image with landmarks, in one run of the network."""
+        if not faces:
+            return []
+        views = [view for rgb, landmarks in faces for view in self._views(rgb, landmarks)]
+        vectors = self._vectors(views)
+        return [self._embedding(list(vectors[k : k + 2])) for k in range(0, len(views), 2)]
+
+    def _views(
+        self, rgb: NDArray[np.uint8], landmarks: NDArray[np.float64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The two crops of a face, see the module."""
         by_four = similarity(five_points(landmarks)[_EYES_AND_MOUTH], ARCFACE_POINTS[_EYES_AND_MOUTH])
         by_all = similarity(landmarks[INNER_LANDMARKS], self._wide)
         crop, wide = (warp(rgb, matrix, ALIGNED_SIDE, repeat_border=False) for matrix in (by_four, by_all))
-        return self._embedding([crop[:, ::-1], wide])
+        return crop[:, ::-1], wide
 
-    def _embedding(self, views: Sequence[NDArray[np.uint8]]) -> FaceEmbedding:
-        """One embedding of several views."""
+    def _embedding(self, outputs: Sequence[NDArray[np.float32]]) -> FaceEmbedding:
+        """One embedding of the recogniser's vectors of several views."""
         p = self._parameters
-        outputs = [self._vector(view) for view in views]
         vector, length = unit_sum(outputs)
         centred, _ = unit_sum([vector - self._means.centre])
         seen = Ramp(p.weak_length, p.strong_length)(length)
         alike = Ramp(p.unlike_views, p.alike_views)(agreement(outputs))
         return FaceEmbedding(centred, seen, alike)
 
-    def _vector(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The recogniser's vector of uint8[112, 112, 3] RGB, float32[1, 512], of any length."""
+    def _vectors(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """The recogniser's vectors of crops, each uint8[112, 112, 3] RGB: float32[crops, 512], of any length."""
         p = self._parameters
-        bgr = (crop[:, :, ::-1].astype(np.float32) - p.pixel_offset) / p.pixel_scale
-        return self._recogniser(np.ascontiguousarray(bgr.transpose(2, 0, 1)[None]))
+        bgr = (np.stack(crops)[..., ::-1].astype(np.float32) - p.pixel_offset) / p.pixel_scale
+        return self._recogniser(np.ascontiguousarray(bgr.transpose(0, 3, 1, 2)))
 
     def _length(self, rgb: NDArray[np.uint8], box: FaceBox) -> float:
         """Length of the recogniser's vector for a box."""
-        return float(np.linalg.norm(self._vector(align(rgb, self.points(rgb, box)))))
+        return float(np.linalg.norm(self._vectors([align(rgb, self.points(rgb, box))])))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

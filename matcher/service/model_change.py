@@ -232,11 +232,17 @@ class ModelChange:
         return next(iter(successors.items()))
 
     def _run(self) -> None:
-        while not self._stopping:
+        while True:
             self._wake.clear()
+            if self._stopping:  # asked after the clearing, which may have taken back what close() set
+                return
             try:
                 with self._work:
                     worked = self._settle() or self._advance()
+                if worked:
+                    wait: float | None = self._parameters.breath  # whoever waits for the lock must get it
+                else:
+                    wait = self._parameters.idle if self._is_prepared() else None
                 self._problem = ""
             except Exception as error:
                 if self._stopping:
@@ -245,12 +251,8 @@ class ModelChange:
                 self._problem = (
                     error.message if isinstance(error, AmbisError) else f"{type(error).__name__}: see the log"
                 )
-                self._wake.wait(self._parameters.pause)
-                continue
-            if worked:
-                self._wake.wait(self._parameters.breath)  # whoever waits for the lock must get it
-            else:
-                self._wake.wait(self._parameters.idle if self._is_prepared() else None)
+                wait = self._parameters.pause
+            self._wake.wait(wait)
 
     def _is_prepared(self) -> bool:
         """Whether a change is under way, so that samples may come in that it has to take along."""

@@ -292,7 +292,7 @@ def test_the_two_views_are_aligned_by_four_points_and_by_the_inner_landmarks() -
     """Landmarks that lie on the mean places leave the picture as it is, but for the wider view's scale."""
     noise = np.random.default_rng(8).integers(0, 255, (112, 112, 3), dtype=np.uint8)
     picture = np.asarray(cv2.GaussianBlur(noise, (0, 0), 2.0), np.uint8)
-    landmarks = np.concatenate([np.zeros((17, 2)), shipped_means().landmarks])
+    landmarks = shipped_landmarks()
     ours = CompactPack(pack_folder()).embed_landmarks(picture, landmarks).vector
     scale = np.array([[0.95, 0, 0.05 * 55.5], [0, 0.95, 0.05 * 55.5]])
     wide = np.asarray(cv2.warpAffine(picture, scale, (112, 112)), np.uint8)
@@ -301,6 +301,28 @@ def test_the_two_views_are_aligned_by_four_points_and_by_the_inner_landmarks() -
     assert np.allclose(matrix, np.eye(2, 3), atol=2.0), "the mean landmarks are those of an aligned face"
     crop = np.asarray(cv2.warpAffine(picture, matrix, (112, 112)), np.uint8)
     assert float(ours @ published_vectors([crop[:, ::-1], wide])) == pytest.approx(1.0, abs=1e-4)
+
+
+@needs_compact_pack
+def test_a_batch_of_faces_gives_what_each_gives_alone() -> None:
+    pack = CompactPack(pack_folder())
+    photo = group_photo().rgb
+    faces = [(photo, pack.landmarks(photo, box)) for box in pack.detect(photo)]
+    faces += [(np.ascontiguousarray(crop[:, ::-1]), shipped_landmarks()) for crop in six_people()[:2]]
+    assert len(faces) == 8
+    alone = [pack.embed_landmarks(*face) for face in faces]
+    for size in (1, 4, 8):
+        together = [e for k in range(0, 8, size) for e in pack.embed_batch(faces[k : k + size])]
+        for a, b in zip(alone, together, strict=True):
+            assert np.abs(a.vector - b.vector).max() < 1e-6
+            assert (a.strength, a.agreement) == pytest.approx((b.strength, b.agreement), abs=1e-6)
+    assert len({round(float(e.vector[0]), 6) for e in alone}) == 8, "different faces"
+    assert pack.embed_batch([]) == []
+
+
+def shipped_landmarks() -> NDArray[np.float64]:
+    """68 landmarks of a face that fills a picture of 112 pixels."""
+    return np.concatenate([np.zeros((17, 2)), shipped_means().landmarks])
 
 
 @needs_compact_pack

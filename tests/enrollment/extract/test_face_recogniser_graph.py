@@ -40,6 +40,17 @@ def test_a_slope_that_is_computed_is_refused() -> None:
 
 
 @needs_compact_pack
+def test_a_batch_gives_what_the_published_network_gives_one_by_one() -> None:
+    published = read_model(pack_folder(), RECOGNISER)
+    data = np.random.default_rng(4).normal(0, 0.5, (8, 3, 112, 112)).astype(np.float32)
+    alone = np.concatenate([run(published, data[i : i + 1]) for i in range(8)])
+    for size in (1, 2, 3, 8):
+        batch = run(rewrite(published), data[:size])
+        assert batch.shape == (size, 512)
+        assert np.allclose(batch, alone[:size], atol=1e-5)
+
+
+@needs_compact_pack
 def test_the_recogniser_says_the_same() -> None:
     published = read_model(pack_folder(), RECOGNISER)
     for seed in range(3):

@@ -15,6 +15,7 @@ from matcher.decision import DecisionParameters
 from matcher.errors import StorageFailure
 from matcher.positions import Position
 from matcher.records.migrations import MigrationRecords
+from matcher.service.model_change import ModelChange
 from matcher.service.server import AmbisServer, ServerOptions
 from tests.matcher.people import FACE, calibrations, face
 from tests.matcher.service.running import NEXT_FACE, FacelessTextExtractor, NextTextExtractor, TextExtractor, start
@@ -319,6 +320,26 @@ def test_a_failing_disk_pauses_the_work_and_says_so(
     wait_until(client, lambda m: m.state == READY and not m.problem)
     client.complete_migration()
     assert_found(client, 4, NEXT_FACE)
+
+
+def test_records_that_cannot_be_read_while_idle_only_pause_the_work(
+    client: AmbisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matcher.service.model_change.ModelChangeParameters.pause", 0.05)
+    enrol(client, 1)
+    failures = iter(range(3))
+    plain = ModelChange._is_prepared
+
+    def fails_at_first(change: ModelChange) -> bool:
+        for _ in failures:
+            raise StorageFailure("the disk is gone")
+        return plain(change)
+
+    monkeypatch.setattr(ModelChange, "_is_prepared", fails_at_first)
+    client.start_migration()
+    wait_until(client, lambda m: m.state == READY and next(failures, None) is None)
+    enrol(client, 2)
+    wait_until(client, lambda m: m.state == READY and m.migrated == 2)
 
 
 def test_traffic_never_notices_the_switch(tmp_path: Path) -> None:
