@@ -92,6 +92,8 @@ class Committer:
         for group in self._store.changes(self._backend.applied_lsn):
             try:
                 self._backend.apply(group, group[-1].lsn)
+            except StorageFailure:  # no room for the indexes' files: nothing is wrong with the records
+                raise
             except Exception as error:
                 raise StorageFailure(
                     f"a record among the changes {group[0].lsn}-{group[-1].lsn} cannot be indexed: {error}. "

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from matcher.changes import Change
-from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, Unavailable
+from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, StorageFailure, Unavailable
 from matcher.positions import Position
 from matcher.records.committer import Committer
 from matcher.records.entries import NewSample
@@ -169,6 +169,22 @@ def test_an_index_that_cannot_follow_is_a_fault_and_not_a_missed_hit(tmp_path: P
     store, whole = RecordStore(tmp_path), LocalShards()
     Committer(store, whole).close()
     assert whole.subjects() == 2
+    store.close()
+
+
+class FullShards(LocalShards):
+    def apply(self, changes: Sequence[Change], lsn: int) -> None:
+        raise StorageFailure("no room; free disk space", reason="DISK_FULL")
+
+
+def test_a_start_on_a_full_disk_asks_for_room_and_not_for_a_backup(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    committer = Committer(store, LocalShards())
+    committer.enrol(encounter("a"))
+    committer.close()
+    with pytest.raises(StorageFailure) as refused:
+        Committer(store, FullShards())
+    assert (refused.value.reason, refused.value.message) == ("DISK_FULL", "no room; free disk space")
     store.close()
 
 
