@@ -99,6 +99,7 @@ def read_manifest(path: Path) -> Manifest:
             for row in reader:
                 text = {k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}
                 try:
+                    _check_width(row)
                     key, sample = _parse(text, reader.line_num, path.parent)
                 except InvalidInput as error:
                     bad.append(BadRow(reader.line_num, text["subject_id"], text["path"], error.reason, error.message))
@@ -114,6 +115,18 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidInput(f"the manifest {path} is no CSV file: {error}", reason="MANIFEST_INVALID") from None
     encounters = tuple(ManifestEncounter(s, e, tuple(rows), contexts[s, e]) for (s, e), rows in groups.items())
     return Manifest(encounters, tuple(bad), frozenset(incomplete))
+
+
+def _check_width(row: Mapping[str | None, object]) -> None:
+    """Raises where a row has more values than there are columns: which belongs to which is not known then. A box
+    without its quotation marks would be taken for the number of another face."""
+    beyond = row.get(None)
+    if isinstance(beyond, list) and any(value.strip() for value in beyond):
+        raise InvalidInput(
+            f"the row has {len(beyond)} values more than there are columns; put values with commas, such as a box in "
+            'the column face, between quotation marks: "LEFT,TOP,RIGHT,BOTTOM"',
+            reason="ROW_TOO_LONG",
+        )
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, str]:

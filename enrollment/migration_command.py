@@ -39,7 +39,10 @@ _STATES = {
 def migrate(
     prepare: Annotated[bool, typer.Option("--prepare", help="Extract everything, but do not switch.")] = False,
     leave_out: Annotated[
-        int, typer.Option(min=0, help="Switch although so many samples have failed: no search will see them.")
+        int,
+        typer.Option(
+            min=0, max=2**63 - 1, help="Switch although so many samples have failed: no search will see them."
+        ),
     ] = 0,
     retry: Annotated[bool, typer.Option("--retry", help="Try samples again that have failed.")] = False,
     show: Annotated[bool, typer.Option("--status", help="Only show how far it is.")] = False,

@@ -73,7 +73,7 @@ def _own_name(value: str) -> str:
 
 
 def _plain_name(value: str) -> str:
-    if Path(value).name != value:
+    if Path(value).name != value or value == ".." or not value.isprintable():
         raise ValueError("it must be the name of a file beside pack.toml")
     return value
 

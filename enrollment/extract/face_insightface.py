@@ -40,8 +40,8 @@ class InsightFacePack:
         # FaceAnalysis downloads a pack when its name is not an existing folder, so look before it does.
         if not folder.is_dir() or not any(folder.glob("*.onnx")):
             raise ModalityUnavailable(
-                f"{folder} is no folder with ONNX files; name the folder of an InsightFace pack, or name none to use "
-                "the compact pack",
+                f"{folder} is no folder with a pack.toml or ONNX files; name one with a pack.toml, the folder of an "
+                "InsightFace pack, or 'compact'",
                 reason="FACE_PACK_MISSING",
             )
         from insightface.app import FaceAnalysis  # slow to import, and few installations use it

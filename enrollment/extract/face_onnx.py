@@ -50,6 +50,22 @@ class OnnxPack:
                 f"{path} gives {blank.size} numbers, pack.toml says dimension = {self._file.dimension}",
                 reason="FACE_PACK_UNUSABLE",
             )
+        self._check_sense(path)
+
+    def _check_sense(self, path: Path) -> None:
+        """Raises where crops get no embedding, or all the same, with which everybody would match everybody."""
+        crops = np.random.default_rng(0).integers(0, 256, (2, self.alignment.side, self.alignment.side, 3), np.uint8)
+        with np.errstate(all="ignore"):
+            first, second = (self.embed(crop).vector for crop in crops)
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
+            wrong = "gives numbers that are not finite, or all zero"
+        elif np.allclose(first, second, atol=1e-6):
+            wrong = "gives the same for different crops"
+        else:
+            return
+        raise ModalityUnavailable(
+            f"{path} {wrong}; check file, mean and scale of pack.toml", reason="FACE_PACK_UNUSABLE"
+        )
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[FaceBox]:
         """See ``FacePack``."""

@@ -33,6 +33,9 @@ from matcher.iris.parameters import ALGORITHM
 from matcher.iris.parameters import PARAMETERS as COMPARISON
 from matcher.positions import Modality
 
+_LEAST_SIDE = 32
+"""Pixels of a reduced picture, below which no iris is in it: a strip."""
+
 
 class IrisExtractor:
     """Extracts iris codes; stateless and thread-safe.
@@ -77,14 +80,14 @@ class IrisExtractor:
         if measured.iris_radius < q.least_radius:
             raise _not_found(f"the only iris in it has a radius of {measured.iris_radius:.0f} pixels; move closer")
         template = encode(even_out(view.sheet, view.visible, p), view.visible, p)
-        code = COMPARISON.verification
-        comparable = int(np.bitwise_count(template.verification.mask).sum())
-        if comparable < code.least_bits:
-            raise SampleRejected(
-                f"lids, lashes or glare hide the iris: {comparable} of {code.bits} bits can be read; "
-                "open the eye wider and remove glasses",
-                reason="IRIS_HIDDEN",
-            )
+        for code, made in ((COMPARISON.verification, template.verification), (COMPARISON.search, template.search)):
+            comparable = int(np.bitwise_count(made.mask).sum())
+            if comparable < code.least_bits:
+                raise SampleRejected(
+                    f"lids, lashes or glare hide the iris: {comparable} of {code.bits} bits can be read; "
+                    "open the eye wider and remove glasses",
+                    reason="IRIS_HIDDEN",
+                )
         return Extraction(template, quality(measured, q), advice(measured, q))
 
     def _look(self, grey: NDArray[np.uint8]) -> _View | None:
@@ -108,6 +111,8 @@ class IrisExtractor:
         return closer if closer is not None and closer.confidence >= 0.8 * view.confidence else view
 
     def _view(self, fine: NDArray[np.uint8], enlargement: float, p: IrisExtractionParameters) -> _View | None:
+        if min(fine.shape) < _LEAST_SIDE:
+            return None
         eye = self.network.segment(fine) if self.network is not None else segment(fine, p)
         if eye is None:
             return None

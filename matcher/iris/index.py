@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.errors import TemplateInvalid
 from matcher.iris.comparison import IrisComparator, PreparedIris
 from matcher.iris.kernel import LANES, score_blocks, score_rows
 from matcher.iris.parameters import ALGORITHM, VERSION
@@ -66,7 +67,20 @@ class IrisIndex:
         return len(self._slots)
 
     def check(self, template: Template) -> PreparedIris:
-        """The prepared template, when ``apply`` could take it; raises ModelMismatch or TemplateInvalid."""
+        """The prepared template, when ``apply`` could take it.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: as the comparator; TEMPLATE_UNUSABLE where the search code can be compared
+                with nothing, so that no shortlist would hold the template, however much the verification code says.
+        """
+        code = self.comparator.parameters.search
+        comparable = int(np.bitwise_count(self.comparator.check(template).search.mask).sum())
+        if comparable < code.least_bits:
+            raise TemplateInvalid(
+                f"{comparable} of {code.bits} bits of the iris template's search code can be compared, so no search "
+                "would find it; capture again",
+                reason="TEMPLATE_UNUSABLE",
+            )
         return self.comparator.prepare(template)
 
     def complete(self, template: Template) -> Template:
@@ -152,7 +166,7 @@ class IrisIndex:
             IrisCode(np.zeros(code.words, np.uint64), np.zeros(code.words, np.uint64))
             for code in (p.search, p.verification)
         )
-        nothing = self.check(IrisTemplate(ALGORITHM, VERSION, p.search.columns, search, verification))
+        nothing = self.comparator.prepare(IrisTemplate(ALGORITHM, VERSION, p.search.columns, search, verification))
         self.compare_prefixes(nothing, np.zeros(0, np.bool_))
         self.compare_search_codes(nothing, none)
         self.compare(nothing, none)

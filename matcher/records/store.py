@@ -124,6 +124,7 @@ class RecordStore:
             if version is None:
                 connection.execute(insert(SchemaRow).values(version=SCHEMA_VERSION))
             elif version == 1:  # create_all has made the tables that were missing
+                _check_readable(connection)
                 connection.exec_driver_sql("ALTER TABLE samples ADD COLUMN box JSON")
                 for index in Base.metadata.tables[SampleRow.__tablename__].indexes:
                     index.create(connection, checkfirst=True)
@@ -396,6 +397,22 @@ class RecordStore:
             after = int(rows[-1].lsn)
             if group:
                 yield group
+
+
+def _check_readable(connection: Connection) -> None:
+    """Raises before a folder of version 1 is taken on, since the AMBIS that wrote it could not open it afterwards:
+    finger and iris templates were laid out in another way."""
+    for row in connection.execute(select(SampleRow.position, SampleRow.template).execution_options(yield_per=_PAGE)):
+        try:
+            template_from_bytes(row.template)
+        except AmbisError as error:
+            modality = Position(row.position).modality
+            raise PreconditionFailed(
+                f"the data folder has {modality} templates of an earlier AMBIS, which this version does not read "
+                f"({error.message}). Nothing was changed: go on with the AMBIS that wrote the folder, or enrol the "
+                "images anew into an empty one",
+                reason="SCHEMA_VERSION",
+            ) from None
 
 
 def check_mode(subject_id: str, mode: SubjectMode, *, known: bool) -> None:

@@ -103,3 +103,21 @@ def test_which_face_is_meant(tmp_path: Path) -> None:
         ("d.png", "FACE_CHOICE_INVALID"),
         ("e.png", "FACE_CHOICE_INVALID"),
     ]
+
+
+def test_a_box_without_quotation_marks_is_no_face_number(tmp_path: Path) -> None:
+    found = read_manifest(
+        manifest(
+            tmp_path,
+            "path,subject_id,modality,face\n"
+            "a.png,s1,face,1,200,300,400\n"
+            'b.png,s2,face,"1,200,300,400"\n'
+            "c.png,s3,face,2,,\n",
+        )
+    )
+    assert [(b.line, b.reason) for b in found.bad_rows] == [(2, "ROW_TOO_LONG")]
+    assert found.incomplete == {("s1", "1")}
+    assert [(e.subject_id, e.samples[0].face) for e in found.encounters] == [
+        ("s2", FaceChoice(box=(1.0, 200.0, 300.0, 400.0))),
+        ("s3", FaceChoice(number=2)),
+    ]

@@ -65,6 +65,8 @@ def test_alignment_of_other_sizes_and_points(tmp_path: Path) -> None:
         ({"name": "x" * 49}, "name"),
         ({"file": "../outside.onnx"}, "file"),
         ({"file": ""}, "file"),
+        ({"file": ".."}, "file"),
+        ({"file": "tiny.onnx\0x"}, "file"),
         ({"sha256": "abc"}, "sha256"),
         ({"input_size": 0}, "input_size"),
         ({"scale": 0.0}, "scale"),

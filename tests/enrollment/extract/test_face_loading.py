@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 from enrollment.demo_faces import people
 from enrollment.extract.face import FaceExtractor
@@ -70,6 +72,9 @@ def test_an_insightface_pack_has_to_be_acknowledged() -> None:
         ({"file": "other.onnx"}, "MODEL_MISSING"),
         ({"dimension": 65}, "FACE_PACK_UNUSABLE"),
         ({"input_size": 128}, "FACE_PACK_UNUSABLE"),
+        # Gives no numbers, or no finite ones.
+        ({"mean": 1e300}, "FACE_PACK_UNUSABLE"),
+        ({"scale": 1e-300}, "FACE_PACK_UNUSABLE"),
     ],
 )
 def test_a_network_that_is_not_as_described_is_not_loaded(
@@ -78,6 +83,21 @@ def test_a_network_that_is_not_as_described_is_not_loaded(
     with pytest.raises(ModalityUnavailable) as refused:
         load_face_pack(write_pack(tmp_path, "face-acme-1", changes))
     assert refused.value.reason == reason
+
+
+@needs_compact_pack
+def test_a_network_that_gives_everybody_the_same_is_not_loaded(tmp_path: Path) -> None:
+    """Every search would find everybody."""
+    model = onnx.load_from_string(recogniser(1))
+    model.graph.node[-1].output[0] = "projected"
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 64), np.float32), "same"))
+    for inputs, output in ((("projected", "projected"), "nothing"), (("nothing", "same"), "y")):
+        kind = "Sub" if output == "nothing" else "Add"
+        model.graph.node.append(helper.make_node(kind, inputs, [output]))
+    folder = write_pack(tmp_path, "face-acme-1", network=model.SerializeToString())
+    with pytest.raises(ModalityUnavailable, match="the same for different crops") as refused:
+        load_face_pack(folder)
+    assert refused.value.reason == "FACE_PACK_UNUSABLE"
 
 
 @needs_compact_pack

@@ -231,6 +231,13 @@ def test_a_colour_picture_is_refused_for_its_colour() -> None:
     assert refused.value.reason == "IRIS_NOT_FOUND"
 
 
+@pytest.mark.parametrize("size", [(20_000, 33), (33, 20_000), (3_000, 40), (32, 32)])
+def test_a_strip_is_no_eye(size: tuple[int, int]) -> None:
+    with pytest.raises(SampleRejected) as refused:
+        EXTRACTOR.extract(decoded(np.random.default_rng(1).integers(0, 256, size, np.uint8)))
+    assert refused.value.reason == "IRIS_NOT_FOUND"
+
+
 def test_an_iris_that_hardly_shows_is_refused_even_by_a_lenient_judge() -> None:
     eye = synthesise_eye(0, 0)
     for x in range(0, 640, 8):  # bars everywhere: a pupil can be guessed, no texture can be read

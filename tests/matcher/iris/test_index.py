@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from matcher.errors import ModelMismatch, StorageFailure
+from matcher.errors import ModelMismatch, StorageFailure, TemplateInvalid
 from matcher.iris.comparison import IrisComparator
 from matcher.iris.index import IrisIndex, IrisScan
 from matcher.iris.parameters import PARAMETERS
 from matcher.modality import ALL_LABELS
-from matcher.templates import IrisTemplate
+from matcher.templates import IrisCode, IrisTemplate
 from tests.matcher.iris.codes import random_template, reference_search_score, second_capture
 
 Records = dict[int, tuple[int, IrisTemplate]]
@@ -189,3 +190,19 @@ def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         index.apply(list(records), many)
     assert len(index) == 6
     assert index.shortlist([probe], 10)[0].tolist() == before
+
+
+@pytest.mark.parametrize("bits", [0, PARAMETERS.search.least_bits - 1])
+def test_a_template_that_no_shortlist_would_hold_is_refused(bits: int) -> None:
+    """Its verification code compares well, so that a small gallery would find it and a large one would not."""
+    whole = random_template(np.random.default_rng(3), 1.0)
+    kept = np.packbits(np.arange(PARAMETERS.search.bits) < bits, bitorder="little").view(np.uint64)
+    mask = whole.search.mask & kept
+    hidden = dataclasses.replace(whole, search=IrisCode(whole.search.bits & mask, mask))
+    assert COMPARATOR.compare(COMPARATOR.prepare(hidden), COMPARATOR.prepare(whole)) > 0
+    index = IrisIndex()
+    index.check(whole)
+    for refuse in (index.check, index.complete):
+        with pytest.raises(TemplateInvalid, match="no search would find it") as refused:
+            refuse(hidden)
+        assert refused.value.reason == "TEMPLATE_UNUSABLE"

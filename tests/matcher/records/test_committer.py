@@ -189,6 +189,22 @@ def test_an_index_that_cannot_follow_is_a_fault_and_not_a_missed_hit(tmp_path: P
     store.close()
 
 
+class FullShards(LocalShards):
+    def apply(self, changes: Sequence[Change], lsn: int) -> None:
+        raise StorageFailure("no room; free disk space", reason="DISK_FULL")
+
+
+def test_a_start_on_a_full_disk_asks_for_room_and_not_for_a_backup(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    committer = Committer(store, LocalShards())
+    committer.enrol(encounter("a"))
+    committer.close()
+    with pytest.raises(StorageFailure) as refused:
+        Committer(store, FullShards())
+    assert (refused.value.reason, refused.value.message) == ("DISK_FULL", "no room; free disk space")
+    store.close()
+
+
 def test_closing_while_threads_enrol_answers_everybody(tmp_path: Path) -> None:
     store = RecordStore(tmp_path)
     committer = Committer(store, LocalShards())

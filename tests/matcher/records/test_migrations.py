@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 
 from matcher.changes import Change, EncounterEnrolled
-from matcher.errors import ModelMismatch
+from matcher.errors import ModelMismatch, PreconditionFailed
 from matcher.positions import Modality, Position
 from matcher.records.entries import NewEncounter, NewSample, StoredSample, SubjectMode, Successor
 from matcher.records.store import RecordStore
-from tests.matcher.people import FACE, face, iris
+from matcher.templates import CONTAINER_VERSION, MAGIC, FingerTemplate
+from tests.matcher.people import FACE, IRIS, face, iris
 
 NEXT, THIRD = "face-next-1", "face-third-1"
 
@@ -154,9 +157,9 @@ def test_samples_that_fail_stay_on_record_but_are_not_seen(tmp_path: Path) -> No
     assert store.migrations.is_settled()
     store = reopened(store, tmp_path)
     assert replay(store) == {
-        "p0": [(1, NEXT), (2, "iris-loggabor-1")],
-        "p1": [(4, "iris-loggabor-1"), (7, NEXT), (8, "iris-loggabor-1")],
-        "p2": [(6, "iris-loggabor-1")],
+        "p0": [(1, NEXT), (2, IRIS)],
+        "p1": [(4, IRIS), (7, NEXT), (8, IRIS)],
+        "p2": [(6, IRIS)],
     }
     sample = store.subject("p2").encounters[0].samples[0]
     assert (sample.algorithm, sample.left_out) == (FACE, "no face was found")
@@ -167,7 +170,7 @@ def test_samples_that_fail_stay_on_record_but_are_not_seen(tmp_path: Path) -> No
     store.migrations.switch(Modality.FACE, THIRD, "t")
     assert list(store.migrations.unmigrated(NEXT)) == []
     assert store.subject("p2").encounters[0].samples[0].left_out == ""
-    assert replay(store)["p2"] == [(5, THIRD), (6, "iris-loggabor-1")]
+    assert replay(store)["p2"] == [(5, THIRD), (6, IRIS)]
     store.close()
 
 
@@ -180,7 +183,7 @@ def test_back_to_the_first_model(tmp_path: Path) -> None:
     migrate(store, FACE)
     assert sum(len(g) for g in store.migrations.references(Modality.FACE, FACE)) == 3
     store.migrations.switch(Modality.FACE, FACE, "t")
-    assert replay(store)["p1"] == [(3, FACE), (4, "iris-loggabor-1")]
+    assert replay(store)["p1"] == [(3, FACE), (4, IRIS)]
     assert all(s.left_out == "" for s in store.subject("p1").encounters[0].samples)
     store.close()
 
@@ -207,7 +210,7 @@ def test_deletions_take_what_was_made_with_them(tmp_path: Path) -> None:
     store.migrations.save(NEXT, [Successor(waiting[0].sample, face(1, algorithm=NEXT))])
     assert store.migrations.progress(Modality.FACE, NEXT) == progress
     store.migrations.switch(Modality.FACE, NEXT, "t")
-    assert replay(store) == {"p2": [(5, NEXT), (6, "iris-loggabor-1")]}
+    assert replay(store) == {"p2": [(5, NEXT), (6, IRIS)]}
     store.delete_subject("p2", "t")
     assert store.migrations.is_settled()
     assert replay(store) == {}
@@ -248,17 +251,42 @@ def test_cancelling_and_another_target_drop_what_was_made(tmp_path: Path) -> Non
     store.close()
 
 
-def test_a_folder_of_the_first_schema_is_taken_on(tmp_path: Path) -> None:
-    store = opened(tmp_path)
-    before = replay(store)
-    store.close()
-    with sqlite3.connect(tmp_path / "records.sqlite") as raw:
+def make_first_schema(folder: Path) -> None:
+    """What a closed store has become in this version is taken away from its file."""
+    with sqlite3.connect(folder / "records.sqlite") as raw:
         for table in ("models", "migrations", "successors"):
             raw.execute(f"DROP TABLE {table}")
         raw.execute("DROP INDEX samples_model")
         raw.execute("ALTER TABLE samples DROP COLUMN box")
         raw.execute("UPDATE schema SET version = 1")
     raw.close()
+
+
+def test_a_folder_of_the_first_schema_with_templates_of_another_layout_stays_as_it_is(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    make_first_schema(tmp_path)
+    payload = struct.pack("<HHH", 500, 500, 39) + bytes(7 * 39)  # of a finger in the first schema
+    data = struct.pack("<4sBBHB", MAGIC, CONTAINER_VERSION, FingerTemplate.code, 1, 15) + b"finger-leader-1"
+    data += struct.pack("<I", len(payload)) + payload
+    data += struct.pack("<I", zlib.crc32(data))
+    with sqlite3.connect(tmp_path / "records.sqlite") as raw:
+        position = int(Position.RIGHT_INDEX)
+        raw.execute("UPDATE samples SET template = ?, position = ? WHERE id = 2", (data, position))
+        before = list(raw.iterdump())
+    raw.close()
+    with pytest.raises(PreconditionFailed, match="finger templates of an earlier AMBIS") as refused:
+        RecordStore(tmp_path)
+    assert refused.value.reason == "SCHEMA_VERSION"
+    with sqlite3.connect(tmp_path / "records.sqlite") as raw:
+        assert list(raw.iterdump()) == before
+    raw.close()
+
+
+def test_a_folder_of_the_first_schema_is_taken_on(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    before = replay(store)
+    store.close()
+    make_first_schema(tmp_path)
     store = RecordStore(tmp_path)
     assert replay(store) == before
     assert [s.box for s in pending(store)] == [None] * 3
