@@ -4,8 +4,8 @@ Steps of a shortlist:
 
 1. The first 512 bits of the search code, which lie all round the eye, are compared with every reference at every
    rotation, masked and normalised as in the whole comparison (no rotation may be left out: that is what loses mates).
-2. References that reach a threshold there, and where these are too few the best of the others, are compared by the
-   whole search code, which gives their order.
+2. References that reach a threshold there, where these are too few the best of the others, and those of whose first
+   bits too few can be compared to tell, are compared by the whole search code, which gives their order.
 
 ``IrisScan.EXACT`` compares the whole search code with every reference instead; it is the reference that the two stages
 are measured by. Neither looks at verification codes: scores (``compare``) come from them.
@@ -160,12 +160,15 @@ class IrisIndex:
     def _worth_comparing(
         self, probe: PreparedIris, selected: NDArray[np.bool_], rows: NDArray[np.int64], count: int
     ) -> NDArray[np.int64]:
-        """Rows for the second stage, ascending: all above the threshold, or the ``count`` best where they are fewer."""
+        """Rows for the second stage, ascending.
+
+        All above the threshold, or the ``count`` best where they are fewer; and all that the first stage cannot judge.
+        """
         scores = self.compare_prefixes(probe, selected)
-        above = np.flatnonzero(scores >= self.comparator.parameters.prefix_threshold)
-        if len(above) >= count:
-            return above
-        return np.sort(_best(rows, scores[rows], count))
+        worth = np.flatnonzero(scores >= self.comparator.parameters.prefix_threshold)
+        if len(worth) < count:
+            worth = _best(rows, scores[rows], count)
+        return np.union1d(worth, np.flatnonzero(np.isnan(scores)))
 
 
 def _best(ids: NDArray[np.int64], scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -14,8 +14,8 @@ from matcher.iris.comparison import IrisComparator
 from matcher.iris.index import IrisIndex, IrisScan
 from matcher.iris.parameters import PARAMETERS
 from matcher.modality import ALL_LABELS
-from matcher.templates import IrisTemplate
-from tests.matcher.iris.codes import random_template, reference_search_score, second_capture
+from matcher.templates import IrisTemplate, spread_columns
+from tests.matcher.iris.codes import random_template, reference_search_score, second_capture, tables, template
 
 Records = dict[int, tuple[int, IrisTemplate]]
 Ranks = dict[int, float]
@@ -38,7 +38,8 @@ def two_stages(probe: IrisTemplate, records: Records, count: int, labels: int = 
     first, whole = ranks_of(probe, records, PARAMETERS.prefix_columns), ranks_of(probe, records)
     chosen = sorted((i for i in records if records[i][0] & labels), key=lambda i: (first[i], i))
     above = [i for i in chosen if first[i] <= -PARAMETERS.prefix_threshold]
-    worth = above if len(above) >= count else chosen[:count]
+    unjudged = {i for i in chosen if first[i] == math.inf}
+    worth = unjudged.union(above if len(above) >= count else chosen[:count])
     return sorted(worth, key=lambda i: (whole[i], i))[:count]
 
 
@@ -86,6 +87,19 @@ def test_more_than_were_asked_for_pass_the_first_stage() -> None:
     found = index_of(records).shortlist([COMPARATOR.prepare(eye)], 5)[0]
     assert found.tolist() == exact(eye, records, 5)
     assert min(found) >= 2000
+
+
+def test_a_mate_whose_first_bits_are_hidden_is_found() -> None:
+    rng = np.random.default_rng(16)
+    eye = random_template(rng, 1.0)
+    hidden = np.zeros((PARAMETERS.search.columns, PARAMETERS.search.column_bits), bool)
+    hidden[spread_columns(PARAMETERS.search.columns)[: PARAMETERS.prefix_columns]] = True
+    (bits, mask), verification = tables(eye)
+    mate = template((bits, mask & ~hidden), verification)
+    records: Records = {i: (1, second_capture(eye, rng, 0, 0.3)) for i in range(70)} | {500: (1, mate)}
+    index = index_of(records)
+    (ids,) = index.shortlist([COMPARATOR.prepare(mate)], 3)
+    assert ids[0] == 500
 
 
 def test_scores_of_both_stages_equal_the_slow_ones() -> None:
