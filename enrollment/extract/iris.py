@@ -77,14 +77,14 @@ class IrisExtractor:
         if measured.iris_radius < q.least_radius:
             raise _not_found(f"the only iris in it has a radius of {measured.iris_radius:.0f} pixels; move closer")
         template = encode(even_out(view.sheet, view.visible, p), view.visible, p)
-        code = COMPARISON.verification
-        comparable = int(np.bitwise_count(template.verification.mask).sum())
-        if comparable < code.least_bits:
-            raise SampleRejected(
-                f"lids, lashes or glare hide the iris: {comparable} of {code.bits} bits can be read; "
-                "open the eye wider and remove glasses",
-                reason="IRIS_HIDDEN",
-            )
+        for code, layout in ((template.verification, COMPARISON.verification), (template.search, COMPARISON.search)):
+            comparable = int(np.bitwise_count(code.mask).sum())
+            if comparable < layout.least_bits:
+                raise SampleRejected(
+                    f"lids, lashes or glare hide the iris: {comparable} of {layout.bits} bits can be read; "
+                    "open the eye wider and remove glasses",
+                    reason="IRIS_HIDDEN",
+                )
         return Extraction(template, quality(measured, q), advice(measured, q))
 
     def _look(self, grey: NDArray[np.uint8]) -> _View | None:

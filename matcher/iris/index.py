@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.errors import TemplateInvalid
 from matcher.iris.comparison import IrisComparator, PreparedIris
 from matcher.iris.kernel import LANES, score_blocks, score_rows
 from matcher.iris.parameters import ALGORITHM, VERSION
@@ -70,8 +71,19 @@ class IrisIndex:
         return self.comparator.prepare(template)
 
     def complete(self, template: Template) -> Template:
-        """The template itself: nothing is kept beside it. See ``ReferenceIndex``."""
-        self.check(template)
+        """The template itself: nothing is kept beside it. See ``ReferenceIndex``.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: see ``check``; or no search could find it by its search code.
+        """
+        code = self.comparator.parameters.search
+        comparable = int(np.bitwise_count(self.comparator.check(template).search.mask).sum())
+        if comparable < code.least_bits:
+            raise TemplateInvalid(
+                f"of the iris template's search code {comparable} of {code.bits} bits can be compared, fewer than "
+                f"{code.least_bits}, so no search would find it; capture again",
+                reason="TEMPLATE_UNUSABLE",
+            )
         return template
 
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from matcher.errors import ModelMismatch, StorageFailure
+from matcher.errors import ModelMismatch, StorageFailure, TemplateInvalid
 from matcher.iris.comparison import IrisComparator
 from matcher.iris.index import IrisIndex, IrisScan
 from matcher.iris.parameters import PARAMETERS
@@ -185,6 +185,23 @@ def test_a_bad_addition_changes_nothing() -> None:
     with pytest.raises(ModelMismatch):
         index.apply(list(records), [(1, 1, good), (2, 1, bad)])
     assert len(index) == 5
+
+
+def test_what_no_search_would_find_is_not_taken_on_record() -> None:
+    index = IrisIndex()
+    eye = random_template(np.random.default_rng(17), 1.0)
+    (bits, mask), verification = tables(eye)
+    least = PARAMETERS.search.least_bits
+    for shown in (least, least - 1):
+        few = np.zeros(mask.size, bool)
+        few[:shown] = True
+        thin = template((bits, few.reshape(mask.shape)), verification)
+        if shown == least:
+            assert index.complete(thin) is thin
+        else:
+            with pytest.raises(TemplateInvalid, match="255 of 2048") as refused:
+                index.complete(thin)
+            assert refused.value.reason == "TEMPLATE_UNUSABLE"
 
 
 def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
