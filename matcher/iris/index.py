@@ -119,7 +119,8 @@ class IrisIndex:
             worth = rows
             if self.scan is IrisScan.TWO_STAGES and count < len(rows):
                 worth = self._worth_comparing(probe, selected, rows, count)
-            found.append(_best(self._slots.ids[worth], self.compare_search_codes(probe, worth), count))
+            ids = self._slots.ids[worth]
+            found.append(ids[_best(ids, self.compare_search_codes(probe, worth), count)])
         return found
 
     def compare(self, probe: PreparedIris, references: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -179,15 +180,14 @@ class IrisIndex:
         scores = self.compare_prefixes(probe, selected)
         worth = np.flatnonzero(scores >= self.comparator.parameters.prefix_threshold)
         if len(worth) < count:
-            worth = _best(rows, scores[rows], count)
+            worth = rows[_best(self._slots.ids[rows], scores[rows], count)]
         return np.union1d(worth, np.flatnonzero(np.isnan(scores)))
 
 
 def _best(ids: NDArray[np.int64], scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The ``count`` ids of highest score, best first, equal scores by id, NaN last."""
+    """Where the ``count`` highest scores stand, best first, equal scores by id, NaN last."""
     ranks = np.where(np.isnan(scores), np.inf, -scores)
+    near = np.arange(len(ids))
     if count < len(ids):
-        limit = np.partition(ranks, count - 1)[count - 1]
-        near = np.flatnonzero(ranks <= limit)
-        ids, ranks = ids[near], ranks[near]
-    return ids[np.lexsort((ids, ranks))][:count]
+        near = np.flatnonzero(ranks <= np.partition(ranks, count - 1)[count - 1])
+    return near[np.lexsort((ids[near], ranks[near]))][:count]

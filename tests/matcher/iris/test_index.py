@@ -89,6 +89,26 @@ def test_more_than_were_asked_for_pass_the_first_stage() -> None:
     assert min(found) >= 2000
 
 
+@pytest.mark.parametrize("scan", list(IrisScan))
+@pytest.mark.parametrize("size", [63, 64, 65, 129])
+def test_equal_scores_are_ordered_by_id_in_either_stage(scan: IrisScan, size: int) -> None:
+    """Few different eyes, each on record many times, the ids in no order."""
+    rng = np.random.default_rng(size)
+    eyes = [random_template(rng, float(rng.uniform(0.5, 1.0))) for _ in range(9)]
+    # The beginnings of all codes are alike, so that the first stage sees one eye only.
+    first = spread_columns(PARAMETERS.search.columns)[: PARAMETERS.prefix_columns]
+    for k in range(1, 9):
+        (bits, mask), verification = tables(eyes[k])
+        bits[first], mask[first] = tables(eyes[0])[0][0][first], tables(eyes[0])[0][1][first]
+        eyes[k] = template((bits, mask), verification)
+    records: Records = {int(i): (1, eyes[k % 9]) for k, i in enumerate(rng.permutation(1000)[:size])}
+    index = index_of(records, scan)
+    for probe in (random_template(rng), random_template(rng, 0.1)):
+        for count in (1, 5, size - 1, size):
+            (ids,) = index.shortlist([COMPARATOR.prepare(probe)], count)
+            assert equal(ids, REFERENCE[scan](probe, records, count, ALL_LABELS))
+
+
 def test_a_mate_whose_first_bits_are_hidden_is_found() -> None:
     rng = np.random.default_rng(16)
     eye = random_template(rng, 1.0)
