@@ -80,11 +80,11 @@ class IrisExtractor:
         if measured.iris_radius < q.least_radius:
             raise _not_found(f"the only iris in it has a radius of {measured.iris_radius:.0f} pixels; move closer")
         template = encode(even_out(view.sheet, view.visible, p), view.visible, p)
-        for code, made in ((COMPARISON.verification, template.verification), (COMPARISON.search, template.search)):
-            comparable = int(np.bitwise_count(made.mask).sum())
-            if comparable < code.least_bits:
+        for code, layout in ((template.verification, COMPARISON.verification), (template.search, COMPARISON.search)):
+            comparable = int(np.bitwise_count(code.mask).sum())
+            if comparable < layout.least_bits:
                 raise SampleRejected(
-                    f"lids, lashes or glare hide the iris: {comparable} of {code.bits} bits can be read; "
+                    f"lids, lashes or glare hide the iris: {comparable} of {layout.bits} bits can be read; "
                     "open the eye wider and remove glasses",
                     reason="IRIS_HIDDEN",
                 )

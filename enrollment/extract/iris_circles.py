@@ -42,12 +42,14 @@ class EyeCircles:
 def find_circles(
     filled: NDArray[np.uint8], glints: NDArray[np.bool_], p: IrisExtractionParameters
 ) -> EyeCircles | None:
-    """Pupil and limbus of a coarse picture, None where nothing is dark and round.
+    """Pupil and limbus of a coarse picture, None where nothing is dark and round or a pupil has no room.
 
     Args:
         filled: uint8[height, width], longer side at most ``coarse_side``, glints painted over.
         glints: bool[height, width], where they were.
     """
+    if min(filled.shape) < 2.0 * p.pupil_radius[0]:
+        return None
     half = cv2.resize(filled, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
     eyes = []
     for pupil in find_pupils(filled, glints, p):

@@ -30,10 +30,12 @@ def find_lashes(
     seen = visible[:, side]
     if seen.mean() < 0.2:
         lateral, seen = sheet, visible
-    values = np.where(seen, lateral, np.nan)
-    values[~seen.any(axis=1)] = float(np.median(sheet))
-    median = np.nanmedian(values, axis=1, keepdims=True)
-    deviation = max(1.4826 * float(np.nanmedian(np.abs(values - median))), 3.0)
+    empty = np.asarray(~seen.any(axis=1))
+    values = np.where(seen, lateral, np.inf)
+    values[empty] = float(np.median(sheet))
+    seen = seen | empty[:, None]
+    median = _row_medians(values, seen)
+    deviation = max(1.4826 * float(np.median(np.abs(values - median)[seen])), 3.0)
     far = np.abs(sheet - median) > p.noise_deviation * deviation
     above = angle > 180
     far[:, above] |= (median - sheet[:, above]) > p.lash_deviation * deviation
@@ -45,3 +47,11 @@ def find_lashes(
         wrapped, (0, 0), sigmaX=p.lash_spread, sigmaY=0.5 * p.lash_spread, borderType=cv2.BORDER_REFLECT
     )
     return np.asarray(far | (density[:, pad:-pad] > p.lash_density))
+
+
+def _row_medians(values: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """float32[rows, 1], the median of what is seen of each row, infinite elsewhere; much faster than a nanmedian."""
+    count = seen.sum(axis=1)[:, None]
+    ordered = np.sort(values, axis=1)
+    low, high = (np.take_along_axis(ordered, middle, axis=1) for middle in ((count - 1) // 2, count // 2))
+    return np.asarray(0.5 * (low + high), np.float32)

@@ -82,7 +82,9 @@ def rim(
 ) -> tuple[float, float]:
     """Edge and share, as of a candidate, of any circle in a coarse picture."""
     gx, gy = _gradients_beside(filled, glints)
-    edge, share = _ring(gx, gy, circle.x, circle.y, circle.radius, p.gradient_clip, _COS, _SIN, _rim_weights(p))
+    edge, share = _ring(
+        gx, gy, circle.x, circle.y, circle.radius, p.gradient_clip, _COS, _SIN, _rim_weights(p), -math.inf
+    )
     return float(edge), float(share)
 
 
@@ -130,6 +132,8 @@ def _dark_blobs(half: NDArray[np.uint8], p: IrisExtractionParameters) -> list[tu
         binary[[0, -1], :] = 0
         binary[:, [0, -1]] = 0
         count, labels, stats, _ = cv2.connectedComponentsWithStats(binary, connectivity=4)
+        if count < 2 or stats[1:, cv2.CC_STAT_AREA].max() < math.pi * least**2 * 0.6:
+            continue
         depth = cv2.distanceTransform(_without_holes(binary), cv2.DIST_L2, 3)
         order = np.argsort(-stats[1:, cv2.CC_STAT_AREA])[:8] + 1
         for label in order[: count - 1]:
@@ -190,12 +194,29 @@ def _vote(gx: Picture, gy: Picture, least: float, greatest: float, clip: float) 
 
 @kernel
 def _ring(
-    gx: Picture, gy: Picture, x: float, y: float, r: float, clip: float, cos: Picture, sin: Picture, weights: Picture
+    gx: Picture,
+    gy: Picture,
+    x: float,
+    y: float,
+    r: float,
+    clip: float,
+    cos: Picture,
+    sin: Picture,
+    weights: Picture,
+    least: float,
 ) -> tuple[float, float]:
-    """Weighted mean of the clipped radial gradient along a circle, share of it above 0.5; outside counts as 0."""
+    """Weighted mean of the clipped radial gradient along a circle, share of it above 0.5; outside counts as 0.
+
+    Minus infinity and 0 where the mean, as is plain before the circle is closed, stays below ``least``.
+    """
     total = 0.0
+    left = float(cos.shape[0])  # of the weights
     positive = 0
     for a in range(cos.shape[0]):
+        # A hundredth is far more than rounding may lose.
+        if a % 8 == 0 and total + left * clip + 0.01 < least * cos.shape[0]:
+            return -np.inf, 0.0
+        left -= weights[a]
         px, py = int(x + r * cos[a] + 0.5), int(y + r * sin[a] + 0.5)
         if 0 <= px < gx.shape[1] and 0 <= py < gx.shape[0]:
             g = gx[py, px] * cos[a] + gy[py, px] * sin[a]
@@ -231,7 +252,7 @@ def _refine_pupil(
             for dx in range(-span, span + 1, step):
                 radius = low
                 while radius <= high:
-                    edge, share = _ring(gx, gy, cx + dx, cy + dy, radius, clip, cos, sin, weights)
+                    edge, share = _ring(gx, gy, cx + dx, cy + dy, radius, clip, cos, sin, weights, best[3])
                     if edge > best[3]:
                         best = (cx + dx, cy + dy, radius, edge, share)
                     radius += 1.0

@@ -4,8 +4,8 @@ Steps of a shortlist:
 
 1. The first 512 bits of the search code, which lie all round the eye, are compared with every reference at every
    rotation, masked and normalised as in the whole comparison (no rotation may be left out: that is what loses mates).
-2. References that reach a threshold there, and where these are too few the best of the others, are compared by the
-   whole search code, which gives their order.
+2. References that reach a threshold there, where these are too few the best of the others, and those of whose first
+   bits too few can be compared to tell, are compared by the whole search code, which gives their order.
 
 ``IrisScan.EXACT`` compares the whole search code with every reference instead; it is the reference that the two stages
 are measured by. Neither looks at verification codes: scores (``compare``) come from them.
@@ -84,8 +84,19 @@ class IrisIndex:
         return self.comparator.prepare(template)
 
     def complete(self, template: Template) -> Template:
-        """The template itself: nothing is kept beside it. See ``ReferenceIndex``."""
-        self.check(template)
+        """The template itself: nothing is kept beside it. See ``ReferenceIndex``.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: see ``check``; or no search could find it by its search code.
+        """
+        code = self.comparator.parameters.search
+        comparable = int(np.bitwise_count(self.comparator.check(template).search.mask).sum())
+        if comparable < code.least_bits:
+            raise TemplateInvalid(
+                f"of the iris template's search code {comparable} of {code.bits} bits can be compared, fewer than "
+                f"{code.least_bits}, so no search would find it; capture again",
+                reason="TEMPLATE_UNUSABLE",
+            )
         return template
 
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
@@ -121,7 +132,8 @@ class IrisIndex:
             worth = rows
             if self.scan is IrisScan.TWO_STAGES and count < len(rows):
                 worth = self._worth_comparing(probe, selected, rows, count)
-            found.append(_best(self._slots.ids[worth], self.compare_search_codes(probe, worth), count))
+            ids = self._slots.ids[worth]
+            found.append(ids[_best(ids, self.compare_search_codes(probe, worth), count)])
         return found
 
     def compare(self, probe: PreparedIris, references: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -174,19 +186,21 @@ class IrisIndex:
     def _worth_comparing(
         self, probe: PreparedIris, selected: NDArray[np.bool_], rows: NDArray[np.int64], count: int
     ) -> NDArray[np.int64]:
-        """Rows for the second stage, ascending: all above the threshold, or the ``count`` best where they are fewer."""
+        """Rows for the second stage, ascending.
+
+        All above the threshold, or the ``count`` best where they are fewer; and all that the first stage cannot judge.
+        """
         scores = self.compare_prefixes(probe, selected)
-        above = np.flatnonzero(scores >= self.comparator.parameters.prefix_threshold)
-        if len(above) >= count:
-            return above
-        return np.sort(_best(rows, scores[rows], count))
+        worth = np.flatnonzero(scores >= self.comparator.parameters.prefix_threshold)
+        if len(worth) < count:
+            worth = rows[_best(self._slots.ids[rows], scores[rows], count)]
+        return np.union1d(worth, np.flatnonzero(np.isnan(scores)))
 
 
 def _best(ids: NDArray[np.int64], scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The ``count`` ids of highest score, best first, equal scores by id, NaN last."""
+    """Where the ``count`` highest scores stand, best first, equal scores by id, NaN last."""
     ranks = np.where(np.isnan(scores), np.inf, -scores)
+    near = np.arange(len(ids))
     if count < len(ids):
-        limit = np.partition(ranks, count - 1)[count - 1]
-        near = np.flatnonzero(ranks <= limit)
-        ids, ranks = ids[near], ranks[near]
-    return ids[np.lexsort((ids, ranks))][:count]
+        near = np.flatnonzero(ranks <= np.partition(ranks, count - 1)[count - 1])
+    return near[np.lexsort((ids[near], ranks[near]))][:count]

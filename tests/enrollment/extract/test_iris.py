@@ -148,6 +148,9 @@ NO_EYES = {
     "closed eye": closed_eye(),
     "writing": writing(),
     "smallest picture": np.full((32, 32), 90, np.uint8),
+    "widest picture": np.random.default_rng(9).integers(0, 256, (32, 8000)).astype(np.uint8),
+    "tallest picture": np.random.default_rng(9).integers(0, 256, (8000, 32)).astype(np.uint8),
+    "a line": np.full((1, 640), 90, np.uint8),
 }
 
 

@@ -12,7 +12,7 @@ from enrollment.extract.iris_contours import _closed_path, refine_boundary
 from enrollment.extract.iris_encoding import encode, filter_response, pack, steady
 from enrollment.extract.iris_geometry import DIRECTIONS, Boundary, Circle
 from enrollment.extract.iris_gradients import gradients
-from enrollment.extract.iris_lashes import find_lashes
+from enrollment.extract.iris_lashes import _row_medians, find_lashes
 from enrollment.extract.iris_lids import find_lid
 from enrollment.extract.iris_limbus import _profile, find_limbus
 from enrollment.extract.iris_normalisation import even_out, unroll
@@ -163,9 +163,20 @@ def test_ring_equals_its_definition() -> None:
                 g = float(gx[py, px]) * float(c) + float(gy[py, px]) * float(s)
                 total += w * min(max(g, -9.0), 9.0)
                 positive += g > 0.5
-        edge, share = _ring(gx, gy, x, y, r, 9.0, _COS, _SIN, weights)
+        edge, share = _ring(gx, gy, x, y, r, 9.0, _COS, _SIN, weights, -np.inf)
         assert edge == pytest.approx(total / 48, abs=1e-4)
         assert share == pytest.approx(positive / 48)
+        assert _ring(gx, gy, x, y, r, 9.0, _COS, _SIN, weights, edge) == (edge, share)
+        assert _ring(gx, gy, x, y, r, 9.0, _COS, _SIN, weights, edge + 8.0)[0] == -np.inf
+
+
+def test_row_medians_are_those_of_what_is_seen() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.random((40, 31)).astype(np.float32)
+    seen = rng.random(values.shape) < 0.5
+    seen[:, 7] = True
+    expected = [[np.median(row[there])] for row, there in zip(values, seen, strict=True)]
+    np.testing.assert_array_equal(_row_medians(np.where(seen, values, np.inf), seen), expected)
 
 
 def test_lashes_and_what_lies_among_them_are_hidden_and_texture_is_not() -> None:

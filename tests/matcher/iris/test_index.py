@@ -15,8 +15,8 @@ from matcher.iris.comparison import IrisComparator
 from matcher.iris.index import IrisIndex, IrisScan
 from matcher.iris.parameters import PARAMETERS
 from matcher.modality import ALL_LABELS
-from matcher.templates import IrisCode, IrisTemplate
-from tests.matcher.iris.codes import random_template, reference_search_score, second_capture
+from matcher.templates import IrisCode, IrisTemplate, spread_columns
+from tests.matcher.iris.codes import random_template, reference_search_score, second_capture, tables, template
 
 Records = dict[int, tuple[int, IrisTemplate]]
 Ranks = dict[int, float]
@@ -39,7 +39,8 @@ def two_stages(probe: IrisTemplate, records: Records, count: int, labels: int = 
     first, whole = ranks_of(probe, records, PARAMETERS.prefix_columns), ranks_of(probe, records)
     chosen = sorted((i for i in records if records[i][0] & labels), key=lambda i: (first[i], i))
     above = [i for i in chosen if first[i] <= -PARAMETERS.prefix_threshold]
-    worth = above if len(above) >= count else chosen[:count]
+    unjudged = {i for i in chosen if first[i] == math.inf}
+    worth = unjudged.union(above if len(above) >= count else chosen[:count])
     return sorted(worth, key=lambda i: (whole[i], i))[:count]
 
 
@@ -87,6 +88,39 @@ def test_more_than_were_asked_for_pass_the_first_stage() -> None:
     found = index_of(records).shortlist([COMPARATOR.prepare(eye)], 5)[0]
     assert found.tolist() == exact(eye, records, 5)
     assert min(found) >= 2000
+
+
+@pytest.mark.parametrize("scan", list(IrisScan))
+@pytest.mark.parametrize("size", [63, 64, 65, 129])
+def test_equal_scores_are_ordered_by_id_in_either_stage(scan: IrisScan, size: int) -> None:
+    """Few different eyes, each on record many times, the ids in no order."""
+    rng = np.random.default_rng(size)
+    eyes = [random_template(rng, float(rng.uniform(0.5, 1.0))) for _ in range(9)]
+    # The beginnings of all codes are alike, so that the first stage sees one eye only.
+    first = spread_columns(PARAMETERS.search.columns)[: PARAMETERS.prefix_columns]
+    for k in range(1, 9):
+        (bits, mask), verification = tables(eyes[k])
+        bits[first], mask[first] = tables(eyes[0])[0][0][first], tables(eyes[0])[0][1][first]
+        eyes[k] = template((bits, mask), verification)
+    records: Records = {int(i): (1, eyes[k % 9]) for k, i in enumerate(rng.permutation(1000)[:size])}
+    index = index_of(records, scan)
+    for probe in (random_template(rng), random_template(rng, 0.1)):
+        for count in (1, 5, size - 1, size):
+            (ids,) = index.shortlist([COMPARATOR.prepare(probe)], count)
+            assert equal(ids, REFERENCE[scan](probe, records, count, ALL_LABELS))
+
+
+def test_a_mate_whose_first_bits_are_hidden_is_found() -> None:
+    rng = np.random.default_rng(16)
+    eye = random_template(rng, 1.0)
+    hidden = np.zeros((PARAMETERS.search.columns, PARAMETERS.search.column_bits), bool)
+    hidden[spread_columns(PARAMETERS.search.columns)[: PARAMETERS.prefix_columns]] = True
+    (bits, mask), verification = tables(eye)
+    mate = template((bits, mask & ~hidden), verification)
+    records: Records = {i: (1, second_capture(eye, rng, 0, 0.3)) for i in range(70)} | {500: (1, mate)}
+    index = index_of(records)
+    (ids,) = index.shortlist([COMPARATOR.prepare(mate)], 3)
+    assert ids[0] == 500
 
 
 def test_scores_of_both_stages_equal_the_slow_ones() -> None:
@@ -172,6 +206,23 @@ def test_a_bad_addition_changes_nothing() -> None:
     with pytest.raises(ModelMismatch):
         index.apply(list(records), [(1, 1, good), (2, 1, bad)])
     assert len(index) == 5
+
+
+def test_what_no_search_would_find_is_not_taken_on_record() -> None:
+    index = IrisIndex()
+    eye = random_template(np.random.default_rng(17), 1.0)
+    (bits, mask), verification = tables(eye)
+    least = PARAMETERS.search.least_bits
+    for shown in (least, least - 1):
+        few = np.zeros(mask.size, bool)
+        few[:shown] = True
+        thin = template((bits, few.reshape(mask.shape)), verification)
+        if shown == least:
+            assert index.complete(thin) is thin
+        else:
+            with pytest.raises(TemplateInvalid, match="255 of 2048") as refused:
+                index.complete(thin)
+            assert refused.value.reason == "TEMPLATE_UNUSABLE"
 
 
 def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
