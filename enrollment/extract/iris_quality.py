@@ -141,7 +141,7 @@ def advice(m: EyeMeasurements, q: QualityParameters = QUALITY) -> tuple[str, ...
         words.append("centre the eye in the picture")
     if m.glare > 0.04:
         words.append("remove glasses or turn away from the light")
-    if m.usable_area < 0.55:
+    if m.usable_area < 0.7:
         words.append("open the eye wider")
     if m.pupil_edge < 3.5 or m.texture < 3.0:
         words.append("hold the camera still and let it focus")

@@ -92,7 +92,7 @@ def test_threads_give_what_one_thread_gives(extractions: list[list[Extraction]])
 
 def test_a_hanging_lid_costs_quality_and_is_told(extractions: list[list[Extraction]]) -> None:
     eye = synthesise_eye(0, 0)
-    eye[:245] = 190
+    eye[:235] = 190
     extraction = EXTRACTOR.extract(decoded(eye))
     assert extraction.quality < extractions[0][0].quality - 20
     assert "open the eye wider" in extraction.advice
