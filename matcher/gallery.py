@@ -153,6 +153,18 @@ class Gallery:
                     self._indexes[key] = self._index_factory(key[0], key[1])
                 self._indexes[key].apply(removals, list(additions.values()))
 
+    def reserve(self, samples: Sequence[tuple[Position, Template]]) -> None:
+        """Makes room for references of these positions, so that ``apply`` of them does not fail for lack of it.
+
+        Raises:
+            StorageFailure: the disk is full. Nothing is changed then.
+        """
+        counts = Counter((*_key(template), position) for position, template in samples)
+        with self._lock.write():
+            for part, count in counts.items():
+                if part in self._indexes:
+                    self._indexes[part].reserve(count)
+
     def replacement(self, modality: Modality, algorithm: str) -> Replacement:
         """Empty indexes to be filled aside and to take the place of all others of the modality. No change may be
         applied until they have."""

@@ -74,6 +74,14 @@ class ReferenceIndex(Protocol):
         """
         ...
 
+    def reserve(self, references: int) -> None:
+        """Makes room on the disk for so many references more, so that ``apply`` of them does not fail for lack of it.
+
+        Raises:
+            StorageFailure: there is none. Nothing is changed then.
+        """
+        ...
+
     def apply(
         self,
         removals: Sequence[int],

@@ -81,6 +81,9 @@ class FaceIndex:
         self.check(template)
         return template
 
+    def reserve(self, references: int) -> None:
+        """Nothing: all lies in RAM. See ``ReferenceIndex``."""
+
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """Removes, then adds; see ``ReferenceIndex``. On an error nothing has changed.
 

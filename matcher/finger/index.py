@@ -115,6 +115,10 @@ class FingerIndex:
         (vector,) = self.model.encode([finger])
         return dataclasses.replace(template, vector=vector, vector_model=self.model.number)
 
+    def reserve(self, references: int) -> None:
+        """See ``ReferenceIndex``; for as many minutiae as are compared at the most."""
+        self._reserve(references * self.comparator.cylinders.max_minutiae, references)
+
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """See ``ReferenceIndex.apply``. A template that comes with a vector of this index's model is taken by its word.
 

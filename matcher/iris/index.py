@@ -99,6 +99,10 @@ class IrisIndex:
             )
         return template
 
+    def reserve(self, references: int) -> None:
+        """See ``ReferenceIndex``."""
+        self._storage.reserve(references)
+
     def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
         """Removes, then adds; nothing is changed when a template is not acceptable.
 

@@ -234,6 +234,8 @@ class Committer:
                     item.done.set_exception(refusal)
                 else:
                     group.append(item)
+            # Before the commit: what cannot be indexed afterwards would stop all searching.
+            self._backend.reserve([(e.subject_id, s.position, s.template) for e in encounters for s in e.samples])
             outcomes = self._store.enrol(encounters)
             changes = [o[1] for o in outcomes if not isinstance(o, AmbisError) and o[1] is not None]
             self._apply(changes)

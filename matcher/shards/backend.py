@@ -7,7 +7,7 @@ from typing import Protocol
 
 from matcher.changes import Change, OwnedReference
 from matcher.gallery import IndexKey, Probe, SubjectComparisons
-from matcher.positions import Modality
+from matcher.positions import Modality, Position
 from matcher.templates import Template
 
 
@@ -33,6 +33,14 @@ class ShardBackend(Protocol):
             references: the new ones, in groups, of encounters that are here. Their index is built aside while searches
                 go on; nothing may be applied in the meantime.
             commit: called when all is built; gives the LSN of the change. When it raises, nothing is changed here.
+        """
+        ...
+
+    def reserve(self, samples: Sequence[tuple[str, Position, Template]]) -> None:
+        """Makes room for references of these subjects, so that ``apply`` of them does not fail for lack of it.
+
+        Raises:
+            StorageFailure: a disk is full. Nothing is changed then.
         """
         ...
 

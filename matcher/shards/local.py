@@ -10,7 +10,7 @@ from typing import TypeVar
 from matcher.changes import Change, OwnedReference
 from matcher.gallery import Gallery, IndexKey, Probe, SubjectComparisons
 from matcher.locks import ReadWriteLock
-from matcher.positions import Modality
+from matcher.positions import Modality, Position
 from matcher.templates import Template
 
 T = TypeVar("T")
@@ -75,6 +75,14 @@ class LocalShards:
             for replacement in replacements:
                 replacement.take_effect()
             self._applied = max(self._applied, lsn)
+
+    def reserve(self, samples: Sequence[tuple[str, Position, Template]]) -> None:
+        """See ShardBackend."""
+        parts: list[list[tuple[Position, Template]]] = [[] for _ in self._galleries]
+        for subject_id, position, template in samples:
+            parts[self._home(subject_id)].append((position, template))
+        for gallery, part in zip(self._galleries, parts, strict=True):
+            gallery.reserve(part)
 
     def check(self, template: Template) -> Template:
         """See ShardBackend."""

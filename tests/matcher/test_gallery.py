@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from enrollment.synthesis.finger_templates import bulk_finger_templates
 from matcher.changes import SubjectDeleted
-from matcher.errors import ModelMismatch
+from matcher.errors import ModelMismatch, StorageFailure
 from matcher.gallery import Gallery, Probe, ShortlistParameters
 from matcher.positions import Position
 from matcher.templates import FingerTemplate
@@ -226,3 +228,18 @@ def test_a_template_is_completed_by_its_index() -> None:
     assert isinstance(stored, FingerTemplate)
     assert len(stored.vector) > 0
     assert len(print_.vector) == 0
+
+
+def test_room_is_made_before_references_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery()
+    gallery.apply([enrolled(1, "a", [(1, Position.IRIS_LEFT, iris(1))])])
+    gallery.reserve([(Position.IRIS_LEFT, iris(2)), (Position.IRIS_RIGHT, iris(3)), (Position.FACE, face(1))])
+    assert gallery.references() == {(iris(1).modality, iris(1).algorithm): 1}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageFailure, match="free disk space"):
+        gallery.reserve([(Position.IRIS_LEFT, iris(2))] * 5000)
+    assert best(gallery, Probe(Position.IRIS_LEFT, iris(1, 5))) == "a"

@@ -231,3 +231,30 @@ def test_closing_while_threads_enrol_answers_everybody(tmp_path: Path) -> None:
     assert len(outcomes) == 400
     assert outcomes.count("enrolled") == store.counts()[0]
     store.close()
+
+
+class ReservedShards(LocalShards):
+    """Has no room once told so."""
+
+    full = False
+
+    def reserve(self, samples: Sequence[tuple[str, Position, Template]]) -> None:
+        if self.full:
+            raise StorageFailure("no room; free disk space", reason="DISK_FULL")
+        super().reserve(samples)
+
+
+def test_a_full_disk_refuses_enrolments_before_they_are_written_and_nothing_else(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), ReservedShards()
+    committer = Committer(store, shards)
+    committer.enrol(encounter("a"))
+    shards.full = True
+    with pytest.raises(StorageFailure, match="free disk space"):
+        committer.enrol(encounter("b"))
+    assert not committer.fault
+    assert store.counts()[0] == shards.subjects() == 1
+    shards.full = False
+    committer.enrol(encounter("b"))
+    assert store.counts()[0] == shards.subjects() == 2
+    committer.close()
+    store.close()
