@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from matcher.decision import DecisionParameters, Thresholds, Verdict
+from matcher.decision import DecisionParameters, Thresholds, Verdict, reaches
 from matcher.fusion import FusedScore
 
 CLOSE = 10.0
@@ -147,7 +147,7 @@ def _limit_matters(verdict: Verdict, best: Ranked, thresholds: Thresholds, param
     if thresholds.rate >= thresholds.asked:
         return False
     hit_as_asked = thresholds.hit - 10 * math.log10(thresholds.asked / thresholds.rate)
-    would_hit = best.fused.trusted_score >= hit_as_asked
+    would_hit = reaches(best.fused.trusted_score, hit_as_asked)
     return thresholds.asked != parameters.target_fpir or (verdict is Verdict.REVIEW and would_hit)
 
 

@@ -13,6 +13,7 @@ from matcher.decision import (
     Thresholds,
     Verdict,
     identification_thresholds,
+    reaches,
     verification_thresholds,
 )
 from matcher.errors import InvalidInput
@@ -168,3 +169,11 @@ def test_hits_are_right_as_often_as_promised_and_review_stays_below(
     assert fpir <= target * (1 + 1e-9)
     assert math.isfinite(t.hit)
     assert 0 < t.review <= t.hit + 1e-9
+
+
+def test_a_trusted_score_that_is_shown_as_the_threshold_reaches_it() -> None:
+    assert reaches(29.951, 30.0)
+    assert not reaches(29.949, 30.0)
+    t = verification_thresholds(DecisionParameters())
+    assert t.verdict(80.0, t.hit - 0.04) is Verdict.HIT
+    assert t.verdict(80.0, t.hit - 0.06) is Verdict.REVIEW
