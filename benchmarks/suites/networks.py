@@ -24,8 +24,9 @@ class PlainNetwork:
         self._input = str(self._session.get_inputs()[0].name)
 
     def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
-        (output,) = self._session.run(None, {self._input: data})
-        return np.asarray(output, np.float32)
+        # One at a time: the published networks take no more.
+        outputs = [self._session.run(None, {self._input: one[None]})[0] for one in data]
+        return np.concatenate(outputs).astype(np.float32, copy=False)
 
 
 class OpenCvNetwork:
@@ -35,8 +36,11 @@ class OpenCvNetwork:
         self._net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
 
     def __call__(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._net.setInput(data)
-        return np.asarray(self._net.forward(), np.float32)
+        outputs = []
+        for one in data:
+            self._net.setInput(one[None])
+            outputs.append(np.array(self._net.forward(), np.float32))
+        return np.concatenate(outputs)
 
 
 class PublishedLeader:
