@@ -90,7 +90,8 @@ def test_weights_in_another_file_are_refused() -> None:
 def test_the_compact_networks_compute_the_same_without_them(file: ModelFile) -> None:
     published = read_model(pack_folder(), file)
     flushed = without_denormal_weights(published)
-    assert flushed != published
+    # The detector has none; the others have thousands.
+    assert (flushed == published) is (file.name == "fr_detect.onnx")
     sessions = [onnxruntime.InferenceSession(m, providers=["CPUExecutionProvider"]) for m in (published, flushed)]
     entry = sessions[0].get_inputs()[0]
     data = np.random.default_rng(4).normal(0, 0.5, entry.shape).astype(np.float32)
