@@ -246,13 +246,7 @@ class Gallery:
             if index is None:
                 index = self._index_factory(*key)
             prepared = index.check(template)
-        itself = index.comparator.compare(prepared, prepared)
-        if math.isnan(itself) or itself <= 0.0:
-            raise TemplateInvalid(
-                f"the {key[0]} template holds too little to be compared with anything, so no search would find it; "
-                "capture again",
-                reason="TEMPLATE_UNUSABLE",
-            )
+        _require_comparable(index, prepared)
         return index.complete(template)
 
     def galleries(self) -> dict[str, tuple[int, int]]:
@@ -328,7 +322,13 @@ class Gallery:
                     f"{', '.join(others)}; templates of different algorithms are never compared"
                 )
             index = self._one_of(key)
-            prepared.append(None if index is None else index.comparator.prepare(probe.template))
+            if index is None:
+                prepared.append(None)
+                continue
+            made = index.comparator.prepare(probe.template)
+            # Nothing would be like it: "nobody found" would be no answer.
+            _require_comparable(index, made)
+            prepared.append(made)
         return prepared
 
     def _one_of(self, key: IndexKey) -> ReferenceIndex | None:
@@ -414,6 +414,17 @@ class Replacement:
             raise ValueError("the replacement is not finished")
         with self._gallery._lock.write():
             self._gallery._indexes, self._gallery._entries, self._gallery._subjects = self._finished
+
+
+def _require_comparable(index: ReferenceIndex, prepared: Any) -> None:
+    """Raises TemplateInvalid for a template that is not even like itself."""
+    itself = index.comparator.compare(prepared, prepared)
+    if math.isnan(itself) or itself <= 0.0:
+        raise TemplateInvalid(
+            f"the {index.comparator.modality} template holds too little to be compared with anything, so no search "
+            "would find anybody by it; capture again",
+            reason="TEMPLATE_UNUSABLE",
+        )
 
 
 def _key(template: Template) -> IndexKey:

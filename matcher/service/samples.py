@@ -165,9 +165,16 @@ class SampleResolver:
         usable: list[UsableSample] = []
         reports: list[common_pb2.SampleReport] = []
         refused: AmbisError | None = None
+        taken: dict[bytes, tuple[float, float, float, float] | None] = {}
         for i, sample in enumerate(samples):
             try:
                 resolved, extracted = self._resolve_one(sample, use)
+                if resolved.data is not None and taken.setdefault(resolved.data, resolved.box) != resolved.box:
+                    raise InvalidInput(
+                        "the same picture is sent twice for two different faces, but all samples of a request are "
+                        "of one person; send one request for each person",
+                        reason="FACE_CHOICE_INVALID",
+                    )
             except AmbisError as error:
                 located = _locate(error, f"{prefix}samples[{i}]")
                 if not accept_partial:

@@ -11,7 +11,7 @@ import pytest
 
 from enrollment.synthesis.finger_templates import bulk_finger_templates
 from matcher.changes import SubjectDeleted
-from matcher.errors import ModelMismatch, StorageFailure
+from matcher.errors import ModelMismatch, StorageFailure, TemplateInvalid
 from matcher.gallery import Gallery, Probe, ShortlistParameters
 from matcher.positions import Position
 from matcher.templates import FingerTemplate
@@ -243,3 +243,18 @@ def test_room_is_made_before_references_come(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(StorageFailure, match="free disk space"):
         gallery.reserve([(Position.IRIS_LEFT, iris(2))] * 5000)
     assert best(gallery, Probe(Position.IRIS_LEFT, iris(1, 5))) == "a"
+
+
+def test_a_probe_that_is_like_nothing_is_refused_and_not_answered_with_nobody() -> None:
+    gallery = Gallery()
+    (print_,) = bulk_finger_templates(1, 3)
+    gallery.apply([enrolled(1, "a", [(1, Position.RIGHT_INDEX, print_)])])
+    none = np.zeros(0, np.int16)
+    empty = FingerTemplate(
+        print_.algorithm, 1, 300, 400, none, none.copy(), none.astype(np.uint16), none.astype(np.uint8)
+    )
+    probe = Probe(Position.RIGHT_INDEX, empty)
+    with pytest.raises(TemplateInvalid, match="capture again"):
+        gallery.search([probe])
+    with pytest.raises(TemplateInvalid, match="capture again"):
+        gallery.compare([probe], "a")

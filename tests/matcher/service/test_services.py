@@ -525,3 +525,13 @@ def test_too_many_calls_are_told_to_come_again(tmp_path: Path) -> None:
         release.set()
         assert list(answers) == []
     running.stop(1.0)
+
+
+def test_one_picture_cannot_stand_for_two_people_of_one_request(client: AmbisClient) -> None:
+    first, second = (face_of("face 7 2, face 8 1", number) for number in (1, 2))
+    with pytest.raises(CallFailed, match="one person") as failed:
+        client.enrol(person(7, samples=[first, second]))
+    assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FACE_CHOICE_INVALID")
+    with pytest.raises(CallFailed, match="one person"):
+        client.identify(search(first, second))
+    client.enrol(person(7, samples=[first, first]))
