@@ -39,6 +39,14 @@ FOLDS = 6
 RATES = (1e-2, 1e-3, 1e-4)
 
 
+def prints_to_fit_on() -> list[tuple[EvaluationSample, FingerTemplate]]:
+    """The prints of ``SETS`` that give a template; models of fingers are fitted on these sets alone."""
+    listed = [s for m in manifests(Modality.FINGER) for s in list_samples(m, Modality.FINGER).samples]
+    samples = [s for s in listed if dataset(s.path) in SETS]
+    templates = [o.template for o in make_templates(samples, load_settings(), processes=2).outcomes]
+    return [(s, t) for s, t in zip(samples, templates, strict=True) if isinstance(t, FingerTemplate)]
+
+
 def fit_monotone(genuine: NDArray[np.float64], impostor: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Logistic regression without negative weights: the most negative feature is left out until there is none."""
     used = list(range(genuine.shape[1]))
@@ -63,11 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
     arguments = parser.parse_args()
-    listed = [s for m in manifests(Modality.FINGER) for s in list_samples(m, Modality.FINGER).samples]
-    samples = [s for s in listed if dataset(s.path) in SETS]
-    outcomes = make_templates(samples, load_settings(), processes=2).outcomes
-    templates = [o.template for o in outcomes]
-    prints = [(s, t) for s, t in zip(samples, templates, strict=True) if isinstance(t, FingerTemplate)]
+    prints = prints_to_fit_on()
     finger, source, made = impressions(prints)
     features, relaxed, pairs = compare_all(made, finger, source)
     genuine = finger[pairs[:, 0]] == finger[pairs[:, 1]]

@@ -24,19 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from benchmarks.real_data import ROOT, dataset, manifests
+from benchmarks.fit_finger_model import prints_to_fit_on
+from benchmarks.real_data import ROOT
 from benchmarks.worse_impressions import worse_impression
-from enrollment.evaluation.protocol import list_samples
-from enrollment.evaluation.templates import make_templates
-from enrollment.settings import load_settings
 from enrollment.synthesis.finger_templates import bulk_finger_templates
 from matcher.finger.cylinders import prepare_finger, used_minutiae
 from matcher.finger.parameters import CylinderParameters, VectorParameters
 from matcher.finger.vector import MODEL_FILE, VectorModel, describe_minutiae, sum_residuals
-from matcher.positions import Modality
 from matcher.templates import FingerTemplate
 
-SETS = ("upek", "fvc2000_DB1_B", "fvc2000_DB4_B")
 MODEL_NUMBER = 1
 """One more whenever the file changes: vectors on record are made anew then, and compared wrongly otherwise."""
 SEED = 1
@@ -191,15 +187,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
     arguments = parser.parse_args()
-    listed = [s for m in manifests(Modality.FINGER) for s in list_samples(m, Modality.FINGER).samples]
-    samples = [s for s in listed if dataset(s.path) in SETS]
-    outcomes = make_templates(samples, load_settings(), processes=2).outcomes
     numbers: dict[object, int] = {}
-    prints = [
-        (numbers.setdefault(sample.body_part, len(numbers)), outcome.template)
-        for sample, outcome in zip(samples, outcomes, strict=True)
-        if isinstance(outcome.template, FingerTemplate)
-    ]
+    prints = [(numbers.setdefault(s.body_part, len(numbers)), template) for s, template in prints_to_fit_on()]
     rng = np.random.default_rng(SEED)
     real = [with_views(template, finger, VIEWS_OF_REAL, rng) for finger, template in prints]
     made = bulk_finger_templates(SYNTHETIC + HELD_OUT_SYNTHETIC, SEED)
