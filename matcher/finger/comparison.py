@@ -100,8 +100,6 @@ class FingerComparator:
         self.tables = pairing_tables(self.cylinders, self.comparison)
         self._full_circle = pairing_tables(self.cylinders, dataclasses.replace(self.comparison, max_turn=math.pi))
         self._alignment = alignment_tables(self.alignment)
-        self.roots = self.tables.roots
-        self.turn = self.tables.turn
 
     def prepare(self, template: Template) -> PreparedFinger:
         """Builds the cylinders.

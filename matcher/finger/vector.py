@@ -161,10 +161,3 @@ class VectorModel:
 
 
 _ARRAYS = ("middle", "reduce", "words", "mean", "project")
-
-
-def cosine(a: NDArray[np.int8], b: NDArray[np.int8]) -> float:
-    """Of two vectors, -1..1; 0 where either is 0."""
-    u, v = a.astype(np.float64), b.astype(np.float64)
-    lengths = float(np.linalg.norm(u) * np.linalg.norm(v))
-    return float(u @ v) / lengths if lengths else 0.0

@@ -16,7 +16,7 @@ from enrollment.synthesis.finger_templates import bulk_finger_templates, vary
 from matcher.errors import InvalidInput
 from matcher.finger.cylinders import PreparedFinger, build_cylinders, cell_contributions, prepare_finger
 from matcher.finger.parameters import CylinderParameters, VectorParameters
-from matcher.finger.vector import VectorModel, cosine, describe_minutiae
+from matcher.finger.vector import VectorModel, describe_minutiae
 from tests.matcher.finger.prints import random_finger
 
 MODEL = VectorModel.load()
@@ -84,13 +84,6 @@ def test_other_impressions_of_a_synthetic_finger_are_nearer_than_other_fingers()
     gallery = MODEL.encode([prepare_finger(t) for t in fingers]).astype(np.float32)
     probes = MODEL.encode([prepare_finger(vary(t, 9)) for t in fingers]).astype(np.float32)
     assert (np.argmax(probes @ gallery.T, axis=1) == np.arange(60)).mean() > 0.9
-
-
-def test_cosine() -> None:
-    a = np.array([3, 4], np.int8)
-    assert cosine(a, a) == pytest.approx(1.0)
-    assert cosine(a, -a) == pytest.approx(-1.0)
-    assert cosine(a, np.zeros(2, np.int8)) == 0.0
 
 
 def test_the_file_holds_the_model() -> None:
