@@ -1,11 +1,12 @@
 """What a modality must offer to ``gallery`` and ``search``: a comparator (1:1) and an index (1:N shortlist).
 
-``gallery`` and ``search`` are written against these two protocols only, so that a modality can change inside its own
+``gallery`` and ``search`` are written against these protocols only, so that a modality can change inside its own
 folder.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from matcher.positions import Modality
 from matcher.templates import Template
 
-ALL_LABELS = (1 << 64) - 1
-"""A label filter that every reference passes."""
+Selection = NDArray[np.bool_] | None
+"""bool[rows], the rows that a search may find; None for all of them."""
 
 
 class Comparator(Protocol):
@@ -41,71 +42,113 @@ class Comparator(Protocol):
         ...
 
 
-class ReferenceIndex(Protocol):
-    """All references of one modality and one algorithm in a shard, searchable 1:N.
+class IndexView(Protocol):
+    """The references that an index held at one moment, to be searched; thread-safe, and never changed by later ones."""
 
-    Not synchronised: the gallery that owns it lets readers in together and writers alone.
+    def __len__(self) -> int:
+        """How many rows it has."""
+        ...
+
+    def shortlist(self, probes: Sequence[Any], count: int, selected: Selection = None) -> list[NDArray[np.int64]]:
+        """For each prepared probe the rows of at most ``count`` references most worth comparing, best first.
+
+        Args:
+            probes: as ``Comparator.prepare`` made them; all are searched in one pass over the references.
+            count: rows wanted a probe.
+            selected: the filter applies inside the scan, so that ``count`` is filled whenever that many are there.
+                Where no more than ``count`` are selected, all of them are returned.
+
+        Returns:
+            int64[at most count] a probe; equal ones in ascending order.
+        """
+        ...
+
+    def compare(self, probe: Any, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Raw scores (float64[n]) of a prepared probe against the references of these rows; NaN: not comparable.
+
+        Equal to ``comparator.compare`` on each of them.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryUse:
+    """What a part of an index takes.
+
+    Attributes:
+        name: e.g. ``vectors``.
+        ram: bytes that must stay in RAM.
+        mapped: bytes of files that are read where a search looks at the reference.
+    """
+
+    name: str
+    ram: int
+    mapped: int
+
+
+class ReferenceIndex(Protocol):
+    """References of one modality, algorithm and position: rows that are only ever appended.
+
+    Whose a row is, and whether it is still on record, is not its business: the gallery selects. One writer at a time;
+    searches work on a ``view`` and need no lock, since rows never move and never change.
     """
 
     @property
     def comparator(self) -> Comparator:
-        """The comparator whose scores ``compare`` gives."""
+        """The comparator whose scores ``IndexView.compare`` gives."""
         ...
 
     def __len__(self) -> int:
-        """How many references are alive."""
+        """How many rows it has."""
         ...
 
     def check(self, template: Template) -> Any:
-        """The prepared template (``comparator.prepare``), when ``apply`` could take it.
+        """The prepared template (``comparator.prepare``), when ``append`` could take it.
 
         Raises:
             ModelMismatch, TemplateInvalid: it could not.
         """
         ...
 
-    def complete(self, template: Template) -> Template:
+    def complete(self, template: Template, prepared: Any) -> Template:
         """The template as it is to be stored: with what this index would otherwise compute each time it is loaded.
 
         What the template claims to have of that is computed anew: it decides who is found.
 
-        Raises:
-            ModelMismatch, TemplateInvalid: ``apply`` could not take it.
+        Args:
+            prepared: what ``check`` gave for it.
         """
         ...
 
     def reserve(self, references: int) -> None:
-        """Makes room on the disk for so many references more, so that ``apply`` of them does not fail for lack of it.
+        """Makes room for so many references more, so that ``append`` of them does not fail for lack of it.
 
         Raises:
-            StorageFailure: there is none. Nothing is changed then.
+            StorageFailure: the disk has none. Nothing is changed then.
         """
         ...
 
-    def apply(
-        self,
-        removals: Sequence[int],
-        additions: Sequence[tuple[int, int, Template]],
-    ) -> None:
-        """Removes, then adds. Unknown ids in ``removals`` are ignored; an id in ``additions`` replaces its elder.
+    def append(self, templates: Sequence[Template]) -> None:
+        """Adds references as the next rows, in this order. Views made before do not see them.
 
-        Args:
-            removals: reference ids.
-            additions: (reference id, labels, template); labels is a bit set (64 bits) of the galleries it belongs to.
+        Raises:
+            ModelMismatch, TemplateInvalid: one of them could not be put beside the others.
+            StorageFailure: there is no room for them. Nothing is changed in either case.
         """
         ...
 
-    def shortlist(self, probes: Sequence[Any], count: int, labels: int = ALL_LABELS) -> list[NDArray[np.int64]]:
-        """For each prepared probe the ids of at most ``count`` references most worth comparing, best first.
+    def view(self) -> IndexView:
+        """All rows that there are now; cheap, holds no copy."""
+        ...
 
-        Only references that share a label bit with ``labels``; the filter applies inside the scan, so that ``count``
-        is filled whenever that many are there. Where no more than ``count`` qualify, all of them are returned.
+    def copy(self, rows: NDArray[np.int64]) -> ReferenceIndex:
+        """Another index with these rows alone, in this order. Rows may be appended to this one meanwhile.
+
+        Raises:
+            StorageFailure: there is no room for it.
         """
         ...
 
-    def compare(self, probe: Any, references: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Raw scores (float64[n]) of a prepared probe against the references of the given ids; NaN: not comparable.
-
-        Equal to ``comparator.compare`` on each of them. Unknown ids give NaN.
-        """
+    def memory(self) -> list[MemoryUse]:
+        """What it takes, as it is used, by part."""
         ...
