@@ -41,7 +41,7 @@ class GrowingArray(Generic[_T]):
 
     @property
     def values(self) -> NDArray[_T]:
-        """What is in it, without a copy; read-only where it is not the writer who asks."""
+        """What is in it, without a copy."""
         return self._array[: self._size]
 
     @property

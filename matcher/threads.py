@@ -7,6 +7,7 @@ are never more computing threads than were asked for, however many searches come
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ class Workers:
         """Begins and ends that divide so many rows among the threads, none shorter than ``least`` but the only one."""
         parts = max(1, min(self.count, rows // max(1, least)))
         cuts = [rows * i // parts for i in range(parts + 1)]
-        return list(zip(cuts[:-1], cuts[1:], strict=True))
+        return list(itertools.pairwise(cuts))
 
     def _run(self, call: Callable[[_A], _B], item: _A) -> _B:
         self._inside.yes = True
