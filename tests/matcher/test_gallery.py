@@ -275,7 +275,11 @@ def test_filters_apply_within_the_scan() -> None:
     gallery = Gallery(ShortlistParameters(minimum=3))
     # The likest of all are men of 1950; then come others.
     people = [(f"man{i}", Sex.MALE, 1950, "arrest") for i in range(20)]
-    people += [("woman", Sex.FEMALE, 1950, "arrest"), ("young", Sex.MALE, 1999, "border"), ("anybody", Sex.UNKNOWN, 0, "")]
+    people += [
+        ("woman", Sex.FEMALE, 1950, "arrest"),
+        ("young", Sex.MALE, 1999, "border"),
+        ("anybody", Sex.UNKNOWN, 0, ""),
+    ]
     gallery.apply(
         [
             EncounterEnrolled(n + 1, name, "1", ("g",), (Reference(n, Position.FACE, face(5, n + 1)),), sex, born, kind)
@@ -305,17 +309,21 @@ def test_searches_together_answer_as_one_by_one() -> None:
     gallery = Gallery(ShortlistParameters(minimum=10))
     gallery.apply(
         [
-            enrolled(i, f"p{i}", [(2 * i, Position.FACE, face(i)), (2 * i + 1, Position.IRIS_LEFT, iris(i))], (f"g{i % 2}",))
+            enrolled(
+                i, f"p{i}", [(2 * i, Position.FACE, face(i)), (2 * i + 1, Position.IRIS_LEFT, iris(i))], (f"g{i % 2}",)
+            )
             for i in range(1, 60)
         ]
     )
-    empty = FingerTemplate("finger-other-1", 1, 300, 400, *([np.zeros(0, np.int16)] * 2), np.zeros(0, np.uint16), np.zeros(0, np.uint8))
+    empty = FingerTemplate(
+        "finger-other-1", 1, 300, 400, *([np.zeros(0, np.int16)] * 2), np.zeros(0, np.uint16), np.zeros(0, np.uint8)
+    )
     searches = [
         GallerySearch((face_probe(3),)),
         GallerySearch((face_probe(4), Probe(Position.IRIS_UNKNOWN, iris(4, 1))), among("g0")),
         GallerySearch((Probe(Position.FACE, face(1, algorithm="face-other-1")),)),
         GallerySearch((face_probe(5), face_probe(6)), among("g1")),
-        GallerySearch((Probe(Position.RIGHT_THUMB, empty),)),
+        GallerySearch((Probe(Position.RIGHT_THUMB, strange),)),
     ]
     together = gallery.view().search(searches)
     for search, found in zip(searches, together, strict=True):
@@ -354,7 +362,10 @@ def test_compaction_drops_what_was_deleted_and_nothing_else() -> None:
     ram = {use.name: use.ram for use in gallery.memory()}
     gallery.compact()
     assert {s.subject_id: s for s in gallery.search(probes)} == before
-    assert gallery.references() == {(iris(1).modality, iris(1).algorithm): 20, (face(1).modality, face(1).algorithm): 21}
+    assert gallery.references() == {
+        (iris(1).modality, iris(1).algorithm): 20,
+        (face(1).modality, face(1).algorithm): 21,
+    }
     after = {use.name: use.ram for use in gallery.memory()}
     assert all(after[name] < ram[name] for name in ram if name != "roster")
     gallery.apply([enrolled(90, "p77", [(500, Position.FACE, face(77))]), SubjectDeleted(91, "p3")])
@@ -394,7 +405,9 @@ def test_a_compaction_that_has_no_room_leaves_all_as_it_was(
 
     monkeypatch.setattr(FaceIndex, "copy", full)
     for i in range(5):
-        gallery.apply([SubjectDeleted(40 + i, f"p{i}"), enrolled(50 + i, f"q{i}", [(50 + i, Position.FACE, face(50 + i))])])
+        gallery.apply(
+            [SubjectDeleted(40 + i, f"p{i}"), enrolled(50 + i, f"q{i}", [(50 + i, Position.FACE, face(50 + i))])]
+        )
     wait_for_compaction()
     assert "the disk is full" in caplog.text
     assert gallery.references() == {(face(1).modality, face(1).algorithm): 30}
