@@ -315,9 +315,8 @@ def test_searches_together_answer_as_one_by_one() -> None:
             for i in range(1, 60)
         ]
     )
-    empty = FingerTemplate(
-        "finger-other-1", 1, 300, 400, *([np.zeros(0, np.int16)] * 2), np.zeros(0, np.uint16), np.zeros(0, np.uint8)
-    )
+    none = np.zeros(0, np.int16)
+    strange = FingerTemplate("finger-other-1", 1, 300, 400, none, none, none.astype(np.uint16), none.astype(np.uint8))
     searches = [
         GallerySearch((face_probe(3),)),
         GallerySearch((face_probe(4), Probe(Position.IRIS_UNKNOWN, iris(4, 1))), among("g0")),
