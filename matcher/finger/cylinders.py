@@ -172,7 +172,8 @@ def _directional(turn: float, k: int, layers: int, sigma_d: float) -> float:
     scale = 1.0 / (sigma_d * math.sqrt(2.0))
     a = -math.pi + (k + 0.5) * layer - turn
     a -= 2.0 * math.pi * math.floor((a + math.pi) / (2.0 * math.pi))
-    return 0.5 * (math.erf((a + 0.5 * layer) * scale) - math.erf((a - 0.5 * layer) * scale))
+    integral: float = math.erf((a + 0.5 * layer) * scale) - math.erf((a - 0.5 * layer) * scale)
+    return 0.5 * integral
 
 
 @kernel
@@ -188,7 +189,8 @@ def _distance_squared(
 ) -> float:
     """From minutia ``t`` to the middle of the cell at (u, v) of the cylinder ``m``."""
     dx, dy = x[t] - (x[m] + cos * u - sin * v), y[t] - (y[m] + sin * u + cos * v)
-    return dx * dx + dy * dy
+    d2: float = dx * dx + dy * dy
+    return d2
 
 
 @kernel
@@ -286,10 +288,10 @@ def _sum_cells(m: int, angle: NDArray[np.int16], p: CylinderTables, space: _Spac
                     for k in range(p.layers):
                         sums[k, i * CELLS + j] += value * turned[first + k]
     for k in range(p.layers):
-        near = 0
+        close = 0
         for c in range(CELLS * CELLS):
-            near += np.int64(abs(sums[k, c] - p.threshold) < 1e-12)
-        if near > 0:
+            close += int(abs(sums[k, c] - p.threshold) < 1e-12)
+        if close > 0:
             for c in range(CELLS * CELLS):
                 if abs(sums[k, c] - p.threshold) < 1e-12:
                     sums[k, c] = _contribution(x, y, space.theta, m, c, k, p)
