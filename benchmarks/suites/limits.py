@@ -165,7 +165,7 @@ def _product_session(rows: int, depth: int, columns: int) -> Any:
 
 
 @kernel
-def _sum(array: NDArray[np.uint64]) -> int:
+def _sum(array: NDArray[np.uint64]) -> np.uint64:
     total = np.uint64(0)
     for i in range(len(array)):
         total += array[i]
@@ -173,7 +173,7 @@ def _sum(array: NDArray[np.uint64]) -> int:
 
 
 @kernel
-def _count(words: NDArray[np.uint64], repeats: int) -> int:
+def _count(words: NDArray[np.uint64], repeats: int) -> np.uint64:
     total = np.uint64(0)
     for repeat in range(repeats):
         # Other words each time, so that nothing can be taken out of the loop.
