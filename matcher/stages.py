@@ -1,7 +1,7 @@
 """Where the time of searches goes: how often each stage ran and how long it took, since the process began.
 
-Stages are named where they are measured, e.g. ``with measure("finger shortlist"):``. Times are elapsed ones: stages that
-run side by side may add up to more than the searches took. A search costs a microsecond a stage for it.
+Stages are named where they are measured, e.g. ``with measure("finger shortlist"):``. Times are elapsed ones: stages
+that run side by side may add up to more than the searches took. A search costs a microsecond a stage for it.
 """
 
 from __future__ import annotations
