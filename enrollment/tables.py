@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2, status_service_pb2
 from matcher.decision import Verdict
+from matcher.filters import Sex
 from matcher.positions import Position
 
 _STYLES = {
@@ -143,7 +144,7 @@ def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
     table = Table(
         title=f"Subject {record.subject_id}, since {_time(record.created_at.ToDatetime())}", title_justify="left"
     )
-    for name in ("Encounter", "Type", "Galleries", "When", "Samples"):
+    for name in ("Encounter", "Type", "Galleries", "Person", "When", "Samples"):
         table.add_column(name, overflow="fold")
     for encounter in record.encounters:
         samples = "\n".join(map(_sample, encounter.samples))
@@ -151,10 +152,17 @@ def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
             encounter.encounter_id,
             encounter.encounter_type,
             ", ".join(encounter.galleries),
+            _person(encounter),
             _time(encounter.created_at.ToDatetime()),
             samples,
         )
     return table
+
+
+def _person(encounter: enrollment_service_pb2.EncounterSummary) -> str:
+    """Sex and year of birth, as far as they are known."""
+    sex = Sex(encounter.sex).label if encounter.sex else ""
+    return ", ".join(part for part in (sex, str(encounter.birth_year or "")) if part)
 
 
 def _sample(sample: enrollment_service_pb2.SampleSummary) -> str:
