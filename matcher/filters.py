@@ -38,3 +38,7 @@ class SearchFilter:
     sexes: tuple[Sex, ...] = ()
     born: tuple[int, int] | None = None
     encounter_types: tuple[str, ...] = ()
+
+
+EVERYBODY = SearchFilter()
+"""Restricts nothing."""

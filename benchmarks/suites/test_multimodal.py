@@ -23,7 +23,9 @@ from enrollment.synthesis import face_templates, finger_templates, iris_template
 from matcher.changes import EncounterEnrolled, Reference
 from matcher.comparators import index_for
 from matcher.face.comparison import COMPACT_ALGORITHM
-from matcher.gallery import Gallery, Probe, ShortlistParameters
+from matcher.found_subjects import Probe
+from matcher.gallery import Gallery
+from matcher.gallery_view import ShortlistParameters
 from matcher.modality import ReferenceIndex
 from matcher.positions import Position
 from matcher.templates import FaceTemplate, Template

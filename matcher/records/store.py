@@ -26,7 +26,6 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from matcher.changes import Change, EncounterEnrolled, Reference, SubjectDeleted
 from matcher.errors import AlreadyExists, AmbisError, InvalidInput, NotFound, PreconditionFailed, StorageFailure
 from matcher.filters import Sex
-from matcher.gallery import MAX_GALLERIES
 from matcher.positions import Position
 from matcher.records.entries import (
     Deletion,
@@ -60,6 +59,7 @@ from matcher.records.models import (
 )
 from matcher.records.sample_files import SampleFiles
 from matcher.records.upgrade import upgrade
+from matcher.roster import MAX_GALLERIES
 from matcher.templates import template_from_bytes
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import grpc
 
 from ambis.v1 import common_pb2, identification_service_pb2, identification_service_pb2_grpc
 from matcher.errors import DeadlineExceeded, ModelMismatch, PreconditionFailed, Unavailable
-from matcher.gallery import Probe
+from matcher.found_subjects import Probe
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore
 from matcher.search import Candidate, SearchEngine, SearchRequest, SearchResult

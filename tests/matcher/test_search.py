@@ -10,8 +10,8 @@ import pytest
 from matcher.changes import EncounterEnrolled
 from matcher.decision import DecisionParameters, Verdict
 from matcher.errors import InvalidInput, NotCalibrated, NotFound
+from matcher.found_subjects import Probe
 from matcher.fusion_model import Correlations, FusionModel
-from matcher.gallery import Probe
 from matcher.positions import Position
 from matcher.search import SearchEngine, SearchRequest, SearchResult
 from matcher.shards.local import LocalShards
