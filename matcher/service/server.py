@@ -141,7 +141,7 @@ class AmbisServer:
             extractor,
             calibrations,
             max_samples=options.max_samples,
-            workers=options.extraction_workers,
+            turns=options.extraction_workers,
             successor=successor,
         )
         self._use_the_model_on_record(resolver)
