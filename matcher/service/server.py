@@ -170,7 +170,15 @@ class AmbisServer:
             self._server,
         )
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(
-            StatusServicer(self._store, self._backend, resolver, calibrations, utc_now()), self._server
+            StatusServicer(
+                self._store,
+                self._backend,
+                resolver,
+                calibrations,
+                utc_now(),
+                waiting=lambda: self._searches.waiting,
+            ),
+            self._server,
         )
         migration_service_pb2_grpc.add_MigrationServiceServicer_to_server(MigrationServicer(self._change), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
