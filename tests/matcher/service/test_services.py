@@ -575,9 +575,11 @@ def test_searches_beyond_the_queue_are_told_when_to_come_again(tmp_path: Path) -
         assert any(detail.Unpack(retry) for detail in status.details)
         assert retry.retry_delay.ToMilliseconds() == 1000
     pauses: list[float] = []
-    with AmbisClient(f"127.0.0.1:{running.port}", ClientOptions(attempts=3), pauses.append) as client:
-        with pytest.raises(CallFailed, match="waiting already"):
-            client.identify(search(sample("face 1 1")))
+    with (
+        AmbisClient(f"127.0.0.1:{running.port}", ClientOptions(attempts=3), pauses.append) as client,
+        pytest.raises(CallFailed, match="waiting already"),
+    ):
+        client.identify(search(sample("face 1 1")))
     assert len(pauses) == 2
     assert all(1.0 <= pause <= 1.2 for pause in pauses)
     running.stop(1.0)
