@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 from matcher.errors import TemplateInvalid
 from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
-from matcher.finger.nearest import nearest_vectors, to_codes, to_vectors
+from matcher.finger.nearest import VectorSearch, nearest_vectors
 from matcher.finger.rows import FingerRows, copy_rows, row_sizes, row_words, rows_of
 from matcher.finger.vector import VectorModel
 from matcher.growing import GrowingArray
+from matcher.inner_products import biased, unbiased
 from matcher.mapped import MappedArray
 from matcher.modality import MemoryUse, Selection
 from matcher.templates import FingerTemplate, Template
@@ -49,12 +50,12 @@ class ShortlistParameters:
 
     Attributes:
         scanned_per_candidate: so many for each candidate asked for,
-        most_scanned: and never more: with 9 us each, a search of one finger stays below 0.2 s a thread. Where more
+        most_scanned: and never more: a search of two fingers looks at 10,000 references, 10 us each. Where more
             candidates than that are asked for, they are the nearest vectors, and the second step is left out.
     """
 
     scanned_per_candidate: int = 20
-    most_scanned: int = 20_000
+    most_scanned: int = 5_000
 
     def scanned(self, candidates: int) -> int:
         """References to find for a shortlist of so many candidates."""
@@ -68,6 +69,7 @@ class FingerView:
     Attributes:
         codes: uint8[rows, numbers], the vectors as FAISS keeps them (``nearest``).
         rows: the minutiae and cylinders.
+        search: who looks for the nearest vectors; the answer is the same.
     """
 
     comparator: FingerComparator
@@ -75,6 +77,7 @@ class FingerView:
     model: VectorModel
     codes: NDArray[np.uint8]
     rows: FingerRows
+    search: VectorSearch = VectorSearch.FASTEST
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -100,7 +103,7 @@ class FingerView:
         Args:
             count: no more than are selected.
         """
-        return nearest_vectors(self.codes, self.model.encode(probes), count, selected)
+        return nearest_vectors(self.codes, self.model.encode(probes), count, selected, self.search)
 
     def _best(self, probe: PreparedFinger, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """The second step: the rows with the best scores of the fast stage."""
@@ -114,7 +117,7 @@ class FingerView:
 
     def vectors(self) -> NDArray[np.int8]:
         """int8[rows, numbers]: a copy of all vectors."""
-        return to_vectors(self.codes)
+        return unbiased(self.codes)
 
     def _divided(self, stage: Any, probe: PreparedFinger, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         parts = [rows[at : at + _SIDE_BY_SIDE] for at in range(0, len(rows), _SIDE_BY_SIDE)]
@@ -128,6 +131,7 @@ class FingerIndex:
     Args:
         comparator, parameters, model: other ones than the package's, for experiments.
         folder: where the mapped file lies; None for the system's folder of temporary files.
+        search: who looks for the nearest vectors, see ``FingerView``.
     """
 
     def __init__(
@@ -136,10 +140,12 @@ class FingerIndex:
         parameters: ShortlistParameters | None = None,
         model: VectorModel | None = None,
         folder: Path | None = None,
+        search: VectorSearch = VectorSearch.FASTEST,
     ) -> None:
         self.comparator = comparator or FingerComparator()
         self.parameters = parameters or ShortlistParameters()
         self.model = model or VectorModel.load()
+        self.search = search
         self._folder = folder
         self._codes = GrowingArray(np.uint8, (self.model.parameters.numbers,))
         self._start = GrowingArray(np.int64)
@@ -182,7 +188,7 @@ class FingerIndex:
             return
         parts = [templates[at : at + _SIDE_BY_SIDE] for at in range(0, len(templates), _SIDE_BY_SIDE)]
         prepared = [finger for part in workers().map(self._prepared, parts) for finger in part]
-        self._extend(rows_of(prepared), to_codes(self._vectors_of(templates, prepared)))
+        self._extend(rows_of(prepared), biased(self._vectors_of(templates, prepared)))
 
     def _prepared(self, templates: Sequence[Template]) -> list[PreparedFinger]:
         return [self.comparator.prepare(template) for template in templates]
@@ -215,13 +221,13 @@ class FingerIndex:
         """See ``ReferenceIndex``; may be asked for while rows are appended."""
         size = self._size
         rows = FingerRows(self._words.values, self._start.values[:size])
-        return FingerView(self.comparator, self.parameters, self.model, self._codes.values[:size], rows)
+        return FingerView(self.comparator, self.parameters, self.model, self._codes.values[:size], rows, self.search)
 
     def copy(self, rows: NDArray[np.int64]) -> FingerIndex:
         """See ``ReferenceIndex``."""
         view, words = self.view(), self.comparator.cylinders.words
         sizes = row_sizes(view.rows, rows, words)
-        made = FingerIndex(self.comparator, self.parameters, self.model, self._folder)
+        made = FingerIndex(self.comparator, self.parameters, self.model, self._folder, self.search)
         made._reserve(len(rows), int(sizes.sum()))
         for at in range(0, len(rows), _COPIED_AT_ONCE):
             part, lengths = rows[at : at + _COPIED_AT_ONCE], sizes[at : at + _COPIED_AT_ONCE]

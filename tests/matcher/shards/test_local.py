@@ -18,7 +18,7 @@ from tests.matcher.people import FACE, enrolled, face, face_probe, iris
 
 
 def search(shards: LocalShards, probes: list[Probe], galleries: tuple[str, ...] = ()) -> FoundSubjects:
-    (found,) = search(shards, [GallerySearch(tuple(probes), SearchFilter(galleries))]).subjects
+    (found,) = shards.search([GallerySearch(tuple(probes), SearchFilter(galleries))]).subjects
     if not isinstance(found, FoundSubjects):
         raise found
     return found
