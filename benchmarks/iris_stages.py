@@ -67,7 +67,7 @@ def compare_stages(templates: Sequence[Template], classes: Sequence[object]) -> 
             [
                 view.compare(probe, rows),
                 view.compare_search_codes(probe, rows),
-                view.compare_prefixes(probe),
+                view.compare_prefixes(probe, rows),
             ],
             axis=1,
         )[i + 1 :]
