@@ -250,7 +250,7 @@ def scan_blocks(
     rotations = bits.shape[1]
     passing = np.empty((rotations, LANE_WORDS), np.uint64)
     judged = np.empty(LANE_WORDS, np.uint64)
-    # What the first stage let through waits for its rows to come from memory while the next block is compared.
+    # What the first stage let through waits for its rows, which are fetched little by little during the next one.
     waiting, turns = np.empty((2, LANES), np.int64), np.empty((2, LANES), np.uint64)
     places = np.empty(LANES, np.int64)
     here, before, of = 0, 0, 0
@@ -261,13 +261,16 @@ def scan_blocks(
             continue
         for p in range(bits.shape[0]):
             judged[:] = np.uint64(0)
+            ahead = 0
             for r in range(rotations):
                 compare_rotation(blocks[b], offsets[p, r], lengths[p, r], constants, passing[r], judged)
+                while ahead * rotations < before * (r + 1):
+                    prefetch(codes[waiting[1 - here, ahead]])
+                    prefetch(code_masks[waiting[1 - here, ahead]])
+                    ahead += 1
             size = _list_lanes(passing, judged, wanted[b], waiting[here], turns[here], places)
             for i in range(size):
                 waiting[here, i] += first + b * LANES
-                prefetch(codes[waiting[here, i]])
-                prefetch(code_masks[waiting[here, i]])
             _compare_rows(
                 waiting[1 - here, :before], turns[1 - here], bits[of], masks[of], codes, code_masks, floor, count,
                 rows[of], quotients[of], sizes[of : of + 1], least[of : of + 1],
