@@ -247,7 +247,7 @@ def scan_blocks(
             was found, rows ascending: the best ``count``, and some more.
         sizes: int64[probes], how many that are.
     """
-    rotations = bits.shape[1]
+    rotations, planes = bits.shape[1], blocks.shape[1]
     passing = np.empty((rotations, LANE_WORDS), np.uint64)
     judged = np.empty(LANE_WORDS, np.uint64)
     # What the first stage let through waits for its rows, which are fetched little by little during the next one.
@@ -268,6 +268,10 @@ def scan_blocks(
                     prefetch(codes[waiting[1 - here, ahead]])
                     prefetch(code_masks[waiting[1 - here, ahead]])
                     ahead += 1
+                if p == bits.shape[0] - 1 and b + 1 < blocks.shape[0]:
+                    for k in range(planes * r // rotations, planes * (r + 1) // rotations):
+                        prefetch(blocks[b + 1, k, 0])
+                        prefetch(blocks[b + 1, k, 1])
             size = _list_lanes(passing, judged, wanted[b], waiting[here], turns[here], places)
             for i in range(size):
                 waiting[here, i] += first + b * LANES
