@@ -160,7 +160,7 @@ class IrisView:
 
         def scan(part: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
             begin, end = part
-            room = min(2 * count, (end - begin) * LANES) + LANES
+            room = min(4 * count, (end - begin) * LANES) + LANES
             rows = np.empty((len(probes), room), np.int64)
             quotients = np.empty((len(probes), room), np.float64)
             sizes = np.empty(len(probes), np.int64)
