@@ -23,7 +23,7 @@ from enrollment.extract.extractors import Extractors
 from enrollment.images import decode_image
 from enrollment.synthesis.iris import synthesise_eye
 from enrollment.synthesis.iris_templates import bulk_iris_codes, bulk_iris_templates, vary
-from matcher.gallery import ShortlistParameters
+from matcher.gallery_view import ShortlistParameters
 from matcher.iris.comparison import IrisComparator, PreparedIris
 from matcher.iris.index import IrisIndex
 from matcher.iris.parameters import ALGORITHM, PARAMETERS, VERSION

@@ -47,7 +47,7 @@ def describe_minutiae(
     """float32[n, bits + 4]: step 1."""
     x, y = finger.x.astype(np.float64), finger.y.astype(np.float64)
     theta = finger.angle.astype(np.float64) * (2.0 * math.pi / TURN)
-    cells = cell_contributions(x, y, theta, cylinders)
+    cells = cell_contributions(finger.x, finger.y, finger.angle, cylinders)
     soft = 1.0 / (1.0 + np.exp(-p.steepness * (cells - p.centre)))
     place = np.stack([np.cos(theta), np.sin(theta), (x - x.mean()) / p.length, (y - y.mean()) / p.length], axis=1)
     return np.concatenate([soft, place], axis=1).astype(np.float32)
