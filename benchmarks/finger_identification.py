@@ -57,7 +57,7 @@ from enrollment.synthesis.finger_templates import STRANGERS, bulk_finger_templat
 from matcher.comparators import index_for
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.index import FingerIndex
-from matcher.gallery import ShortlistParameters
+from matcher.gallery_view import ShortlistParameters
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate
 

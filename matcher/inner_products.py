@@ -24,6 +24,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from matcher.compiled import kernel
+from matcher.dot_product import dot
 from matcher.threads import workers
 
 BIAS = 128
@@ -45,8 +47,7 @@ Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Rows, best first, and their exact values."""
 
 Exact: TypeAlias = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
-"""(numbers of queries int64[n], a row for each int64[n]) -> exact values, float64[n], in the unit of the integer
-products; thread-safe. The pairs of one query stand together."""
+"""(numbers of queries int64[n], a row for each int64[n]) -> exact values, float64[n]; thread-safe."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +58,15 @@ class ScanParameters:
         tile: rows multiplied at once by onnxruntime. 1,024 to 8,192 are equally fast (350 to 410 M products/s a
             thread at 256 queries); 2,048 x 512 bytes and their products lie in the second and third level of cache.
         block: rows multiplied at once by the loop, and selected between two looks at how full the buffers are.
-        least_batch: queries from which onnxruntime is faster than the loop.
+        batches: numbers of queries that are tried to find from which onnxruntime is faster than the loop (32 here;
+            fewer with AMX, more work than one row in 16 being in its step).
         least_rows: rows from which a second thread pays.
         buffers: bytes a thread may have for what is put aside; more queries than that allows are searched in groups.
     """
 
     tile: int = 2048
     block: int = 256
-    least_batch: int = 4
+    batches: tuple[int, ...] = (4, 8, 16, 24, 32, 48, 64, 128)
     least_rows: int = 8192
     buffers: int = 64 << 20
 
@@ -76,29 +78,33 @@ _P = ScanParameters()
 class Queries:
     """Vectors of 8-bit numbers to be multiplied with the rows, and how far the products are from what they stand for.
 
-    For row i and query j: ``|exact - product| <= residuals[i] * gains[j] + margins[j]``.
+    For row i and query j: ``|exact / units[j] - product| <= residuals[i] * gains[j] + margins[j]``.
 
     Attributes:
         codes: int8[p, d], -127..127.
         gains: float32[p], >= 0.
         margins: float32[p], >= 0.
+        units: float64[p], > 0, what one of the integer product is worth.
     """
 
     codes: NDArray[np.int8]
     gains: NDArray[np.float32]
     margins: NDArray[np.float32]
+    units: NDArray[np.float64]
 
     @classmethod
     def exact(cls, codes: NDArray[np.int8]) -> Queries:
         """Queries whose integer products are what is asked for."""
-        return cls(codes, np.zeros(len(codes), np.float32), np.zeros(len(codes), np.float32))
+        none = np.zeros(len(codes), np.float32)
+        return cls(codes, none, none, np.ones(len(codes)))
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def part(self, begin: int, end: int) -> Queries:
         """Some of them."""
-        return Queries(self.codes[begin:end], self.gains[begin:end], self.margins[begin:end])
+        some = slice(begin, end)
+        return Queries(self.codes[some], self.gains[some], self.margins[some], self.units[some])
 
 
 def biased(values: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -141,7 +147,7 @@ def integer_products(
 ) -> NDArray[np.float64]:
     """Inner products of pairs, query ``numbers[i]`` of int8[p, d] with row ``rows[i]``: float64[n], whole numbers."""
     values = np.empty(len(rows), np.float64)
-    _pairs(codes, queries.astype(np.int16), _biases(queries), numbers, rows, values)
+    _pairs(codes, np.ascontiguousarray(queries), _biases(queries), numbers, rows, values)
     return values
 
 
@@ -178,7 +184,7 @@ def nearest(
         return workers().map(lambda query: _valued(query, every, exact, count), range(len(queries)))
     scan = _Scan(_with_rounding(queries, codes, residuals), codes, residuals, rows, count, exact)
     answers: list[Found] = []
-    group = max(_P.least_batch, _P.buffers // scan.buffer_bytes)
+    group = max(1, _P.buffers // scan.buffer_bytes)
     for begin in range(0, len(queries), group):
         answers += scan.run(begin, min(begin + group, len(queries)))
     return answers
@@ -203,7 +209,8 @@ class _Scan:
         self._left = len(codes) if rows is None else len(rows)
         self._count = count
         self._exact = exact
-        self._capacity = 2 * count + 4 * _P.block
+        # Bounds that overlap leave a few times as many rows as are wanted.
+        self._capacity = (2 if residuals is None else 8) * count + 4 * _P.block
         self.buffer_bytes = 12 * self._capacity
 
     def run(self, begin: int, end: int) -> list[Found]:
@@ -232,14 +239,14 @@ class _Scan:
         return [found for some in workers().map(ranked, spans) for found in some]
 
     def _search(self, queries: Queries, number: int, thresholds: NDArray[np.float32], first: int, last: int) -> _Asides:
-        asides = _Asides(len(queries), self._capacity, self._count, queries.margins, thresholds)
+        asides = _Asides(queries, self._capacity, self._count, thresholds)
         size = len(queries)
         biases = _biases(queries.codes)
-        batched = size >= _P.least_batch and _whole_products(int(np.abs(queries.codes).max()))
+        batched = size >= least_batch() and _whole_products(int(np.abs(queries.codes).max()))
         product = _TileProduct(queries.codes) if batched else None
         step = _P.tile if batched else 64 * _P.block
-        products = np.empty((_P.tile if batched else _P.block, size), np.int32)
-        wide = np.ascontiguousarray(queries.codes, np.int16)
+        products = np.empty((_P.tile, size) if batched else (size, _P.block), np.int32)
+        few = _aligned(queries.codes)
         for start in range(first, last, step):
             end = min(start + step, last)
             if product is not None:
@@ -251,7 +258,7 @@ class _Scan:
                 if batched:
                     done = _select(products, done, start, end, *where, *asides.arrays)
                 else:
-                    done = _multiply_and_select(self._codes, wide, biases, products, done, end, *where, *asides.arrays)
+                    done = _multiply_and_select(self._codes, few, biases, products, done, end, *where, *asides.arrays)
                 if done == end:
                     break
                 asides.settle(2 * _P.block, number, self._exact)
@@ -264,16 +271,16 @@ class _Asides:
     A thread may overwrite what another has just raised: thresholds are then lower than they could be, never too high.
     """
 
-    def __init__(
-        self, size: int, capacity: int, count: int, margins: NDArray[np.float32], thresholds: NDArray[np.float32]
-    ) -> None:
+    def __init__(self, queries: Queries, capacity: int, count: int, thresholds: NDArray[np.float32]) -> None:
+        size = len(queries)
         self._rows = np.empty((size, capacity), np.int32)
         self._lower = np.empty((size, capacity), np.float32)
         self._upper = np.empty((size, capacity), np.float32)
         self._sizes = np.zeros(size, np.int64)
         self._count = count
         # A margin is wanted twice: the value of a row may be that much too low, and the threshold that much too high.
-        self._slack = 2 * margins
+        self._slack = 2 * queries.margins
+        self._units = queries.units
         self._thresholds = thresholds
 
     @property
@@ -287,11 +294,12 @@ class _Asides:
             size = int(self._sizes[query])
             if size + room <= self._rows.shape[1]:
                 continue
-            kept, values = _valued(number + query, self._rows[query, :size].astype(np.int64), exact, self._count)
-            lower = np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+            kept, exactly = _valued(number + query, self._rows[query, :size].astype(np.int64), exact, self._count)
+            values = (exactly / self._units[query]).astype(np.float32)
+            lower = np.nextafter(values, np.float32(-np.inf))
             self._rows[query, : len(kept)] = kept
             self._lower[query, : len(kept)] = lower
-            self._upper[query, : len(kept)] = np.nextafter(values.astype(np.float32), np.float32(np.inf))
+            self._upper[query, : len(kept)] = np.nextafter(values, np.float32(np.inf))
             self._sizes[query] = len(kept)
             self._thresholds[query] = max(lower[-1] - self._slack[query], self._thresholds[query])
 
@@ -354,11 +362,19 @@ def _with_rounding(queries: Queries, codes: NDArray[np.uint8], residuals: NDArra
     if residuals is None and not queries.margins.any() and dimension * BIAS * BIAS < 2**24:
         return queries
     largest = BIAS * np.sqrt(dimension) * np.linalg.norm(queries.codes.astype(np.float32), axis=1)
-    return Queries(
-        queries.codes,
-        (queries.gains * (1 + 2.0**-20)).astype(np.float32),
-        (queries.margins * (1 + 2.0**-20) + largest * 2.0**-22).astype(np.float32),
+    return dataclasses.replace(
+        queries,
+        gains=(queries.gains * (1 + 2.0**-20)).astype(np.float32),
+        margins=(queries.margins * (1 + 2.0**-20) + largest * 2.0**-22).astype(np.float32),
     )
+
+
+def _aligned(codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """A contiguous copy that begins with a line of the cache: loads of vectors that straddle two take twice as long."""
+    room = np.empty(codes.nbytes + 64, np.int8)
+    copy = room[-room.ctypes.data % 64 :][: codes.nbytes].reshape(codes.shape)
+    copy[:] = codes
+    return copy
 
 
 _lock = threading.Lock()
@@ -402,6 +418,33 @@ def query_levels() -> int:
 
 
 @functools.cache
+def least_batch() -> int:
+    """Queries from which ``MatMulInteger`` is faster than the loop, measured once in a process (some 20 ms)."""
+    rows = np.random.default_rng(0).integers(0, 256, (_P.tile, 512)).astype(np.uint8)
+    numbers = np.arange(_P.tile, dtype=np.int32)
+    for size in _P.batches:
+        queries = _aligned(unbiased(rows[:size]))
+        products = np.empty((_P.tile, size), np.int32)
+        columns, biases = products.reshape(size, _P.tile), _biases(queries)
+        tiles = _TileProduct(queries)
+        if seconds(lambda: tiles(rows, products)) < seconds(  # noqa: B023
+            lambda: _multiply(rows, numbers, queries, biases, columns)  # noqa: B023
+        ):
+            return size
+    return MOST_ROWS
+
+
+def seconds(call: Callable[[], object], times: int = 4) -> float:
+    """The least time that a call takes, of so many."""
+    taken = []
+    for _ in range(times):
+        began = perf_counter()
+        call()
+        taken.append(perf_counter() - began)
+    return min(taken)
+
+
+@functools.cache
 def _whole_products(largest: int) -> bool:
     """Whether ``MatMulInteger`` is exact here for queries of numbers up to this: tried on the worst there are."""
     rows = np.full((16, 64), 255, np.uint8)
@@ -413,18 +456,9 @@ def _whole_products(largest: int) -> bool:
 
 
 @kernel
-def _product(row: Any, query: Any) -> Any:
-    """Inner product of uint8[d] and int16[d] in int32; LLVM makes vpmaddwd (or vpdpwssd) of it."""
-    total = np.int32(0)
-    for k in range(len(query)):
-        total = np.int32(total + np.int32(row[k]) * np.int32(query[k]))
-    return total
-
-
-@kernel
 def _pairs(codes: Any, queries: Any, biases: Any, numbers: Any, rows: Any, values: Any) -> None:
     for i in range(len(rows)):
-        values[i] = _product(codes[rows[i]], queries[numbers[i]]) - biases[numbers[i]]
+        values[i] = dot(codes[rows[i]], queries[numbers[i]]) - biases[numbers[i]]
 
 
 @kernel
@@ -494,9 +528,8 @@ _LANES = 32
 
 
 @kernel
-def _select_block(
+def _select_lines(
     products: Any,
-    first: Any,
     rows: Any,
     residuals: Any,
     gains: Any,
@@ -506,32 +539,66 @@ def _select_block(
     sizes: Any,
     thresholds: Any,
 ) -> None:
-    size = len(sizes)
-    residual = np.float32(0)
+    """Puts aside of int32[rows, queries]: queries beside each other in a vector."""
     for i in range(len(products)):
-        row = rows[first + i] if len(rows) else np.int32(first + i)
-        if len(residuals):
-            residual = residuals[row]
-        line = products[i]
-        for begin in range(0, size, _LANES):
-            end = min(begin + _LANES, size)
-            some = line[begin:end]
-            near = gains[begin:end]
-            limits = thresholds[begin:end]
+        line, residual = products[i], residuals[i]
+        for begin in range(0, len(sizes), _LANES):
+            end = min(begin + _LANES, len(sizes))
+            some, near, limits = line[begin:end], gains[begin:end], thresholds[begin:end]
             hit = False
             for j in range(len(some)):
                 hit |= np.float32(some[j]) + residual * near[j] >= limits[j]
-            if not hit:
-                continue
-            for j in range(begin, end):
-                product = np.float32(line[j])
-                width = residual * gains[j]
-                if product + width >= thresholds[j]:
-                    at = sizes[j]
-                    asides[j, at] = row
-                    lower[j, at] = product - width
-                    upper[j, at] = product + width
-                    sizes[j] = at + 1
+            if hit:
+                for j in range(begin, end):
+                    product, width = np.float32(line[j]), residual * gains[j]
+                    if product + width >= thresholds[j]:
+                        at = sizes[j]
+                        asides[j, at] = rows[i]
+                        lower[j, at] = product - width
+                        upper[j, at] = product + width
+                        sizes[j] = at + 1
+
+
+@kernel
+def _select_columns(
+    products: Any,
+    rows: Any,
+    residuals: Any,
+    gains: Any,
+    asides: Any,
+    lower: Any,
+    upper: Any,
+    sizes: Any,
+    thresholds: Any,
+) -> None:
+    """Puts aside of int32[queries, rows]: rows beside each other in a vector."""
+    for j in range(len(sizes)):
+        line, gain, limit = products[j], gains[j], thresholds[j]
+        for begin in range(0, len(rows), _LANES):
+            end = min(begin + _LANES, len(rows))
+            some, near = line[begin:end], residuals[begin:end]
+            hit = False
+            for i in range(len(some)):
+                hit |= np.float32(some[i]) + near[i] * gain >= limit
+            if hit:
+                for i in range(begin, end):
+                    product, width = np.float32(line[i]), residuals[i] * gain
+                    if product + width >= limit:
+                        at = sizes[j]
+                        asides[j, at] = rows[i]
+                        lower[j, at] = product - width
+                        upper[j, at] = product + width
+                        sizes[j] = at + 1
+
+
+@kernel
+def _block_of(first: Any, rows: Any, residuals: Any, block_rows: Any, block_residuals: Any) -> None:
+    """The numbers of the next rows and what is in ``residuals`` of them (zeros, where that is empty)."""
+    for i in range(len(block_rows)):
+        block_rows[i] = rows[first + i] if len(rows) else first + i
+    if len(residuals):
+        for i in range(len(block_rows)):
+            block_residuals[i] = residuals[block_rows[i]]
 
 
 @kernel
@@ -553,12 +620,24 @@ def _select(
     count: Any,
 ) -> Any:
     """Puts aside what may be wanted of rows begin..end, whose products begin with row start. Returns where it ended."""
+    block_rows, block_residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
     for first in range(begin, end, block):
         if not _make_room(block, asides, lower, upper, sizes, slack, thresholds, count):
             return first
-        part = products[first - start : min(first + block, end) - start]
-        _select_block(part, first, rows, residuals, gains, asides, lower, upper, sizes, thresholds)
+        last = min(first + block, end)
+        some, near = block_rows[: last - first], block_residuals[: last - first]
+        _block_of(first, rows, residuals, some, near)
+        part = products[first - start : last - start]
+        _select_lines(part, some, near, gains, asides, lower, upper, sizes, thresholds)
     return end
+
+
+@kernel
+def _multiply(codes: Any, rows: Any, queries: Any, biases: Any, products: Any) -> None:
+    for i in range(len(rows)):
+        row = codes[rows[i]]
+        for j in range(len(queries)):
+            products[j, i] = dot(row, queries[j]) - biases[j]
 
 
 @kernel
@@ -582,13 +661,13 @@ def _multiply_and_select(
     count: Any,
 ) -> Any:
     """As ``_select``, and makes the products itself."""
+    block_rows, block_residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
     for first in range(begin, end, block):
         if not _make_room(block, asides, lower, upper, sizes, slack, thresholds, count):
             return first
-        part = products[: min(first + block, end) - first]
-        for i in range(len(part)):
-            row = codes[rows[first + i]] if len(rows) else codes[first + i]
-            for j in range(len(queries)):
-                part[i, j] = _product(row, queries[j]) - biases[j]
-        _select_block(part, first, rows, residuals, gains, asides, lower, upper, sizes, thresholds)
+        size = min(first + block, end) - first
+        some, near = block_rows[:size], block_residuals[:size]
+        _block_of(first, rows, residuals, some, near)
+        _multiply(codes, some, queries, biases, products)
+        _select_columns(products, some, near, gains, asides, lower, upper, sizes, thresholds)
     return end

@@ -31,7 +31,7 @@ from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.index import FingerIndex
 from matcher.finger.parameters import FINGER_ALGORITHM
-from matcher.gallery import ShortlistParameters
+from matcher.gallery_view import ShortlistParameters
 from matcher.modality import Comparator, IndexView
 from matcher.positions import Position
 from matcher.templates import FingerTemplate

@@ -1,1 +1,1 @@
-"""Faces: unit embeddings compared by their inner product (1:1) and searched exactly with FAISS (1:N)."""
+"""Faces: unit embeddings compared by their inner product (1:1) and searched exactly for it (1:N)."""

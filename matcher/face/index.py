@@ -1,183 +1,264 @@
-"""1:N search of face embeddings, exact: FAISS ``IndexFlatIP`` over plain rows, ids and deletions in a ``SlotTable``.
+"""1:N search of face embeddings, exact: what it answers is the order of the comparator's float64 scores, whatever it
+looks at first.
 
-Steps of a shortlist:
+Steps of a shortlist (``FaceScan.KERNELS``):
 
-1. Rows that are dead or outside the galleries asked for are left out inside the scan by an ``IDSelectorBitmap``.
-2. FAISS returns the best rows by a float32 inner product whose last bits depend on the batch and the processor.
-3. The rows returned are scored again in float64 and ordered by score, then by id, so that the answer is the same
-   everywhere; where rows left out by FAISS could tie with the last one, more rows are fetched first.
+1. A coarse pass over 8-bit codes gives, for each pair, a score with the bounds that follow from the lengths of what
+   codes leave out (``FaceRows.queries``); see ``matcher.inner_products`` for the pass itself.
+2. Rows whose upper bound reaches the ``count``-th best lower bound are scored by the comparator's function from their
+   exact vectors, in a mapped file, and ranked by score, then by row.
 
-FAISS: Douze et al., "The Faiss library", arXiv:2401.08281. It is never changed during a search (that segfaults): the
-gallery lets writers in alone.
+FAISS answers the same from the same memory: from the exact vectors, or with its own pass over the codes.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import enum
+import functools
 from collections.abc import Sequence
-from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.errors import ModelMismatch
-from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator, PreparedFace, cosines
-from matcher.modality import ALL_LABELS, Comparator
-from matcher.slots import SlotTable
+from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator, PreparedFace, cosines_of_pairs
+from matcher.face.flat import candidates_by_codes, candidates_by_vectors
+from matcher.face.parameters import FaceIndexParameters
+from matcher.face.storage import FaceRows, FaceStorage
+from matcher.inner_products import Found, least_batch, nearest, seconds
+from matcher.modality import Comparator, MemoryUse, Selection
 from matcher.templates import Template
+from matcher.threads import workers
 
-_faiss: Any = faiss
-"""FAISS without its type stubs, which do not know what its Python wrappers accept (arrays and keyword arguments)."""
+_COPIED_AT_ONCE = 8192
+_MEASURED_ON = 32768
+"""References of the measurement that chooses how single probes are searched."""
 
 
-@dataclasses.dataclass(frozen=True)
-class FaceIndexParameters:
-    """Parameters of the shortlist.
+class FaceScan(enum.Enum):
+    """What looks at the references; the answers are the same."""
 
-    Attributes:
-        rounding: relative error of one float32 operation, 2**-24. The inner product of two unit vectors of d numbers
-            is off by at most d times that (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1), so
-            that two scores may be equal when they are less than twice as much apart: 6e-5 for d = 512.
-        spare: rows fetched beyond those asked for, so that ties at the cut seldom need a second scan.
-    """
+    AUTO = "auto"
+    """FAISS's float32 vectors for few references; for many, batches by the kernels, single probes by what a measurement
+    found faster."""
+    KERNELS = "kernels"
+    """8-bit codes, by onnxruntime and compiled loops."""
+    FAISS_CODES = "faiss-codes"
+    """8-bit codes, by FAISS."""
+    FAISS = "faiss"
+    """float32 vectors, by FAISS."""
 
-    rounding: float = 2.0**-24
-    spare: int = 8
+
+class FaceView:
+    """The references at one moment (a ``matcher.modality.IndexView``)."""
+
+    def __init__(self, rows: FaceRows | None, scan: FaceScan, parameters: FaceIndexParameters) -> None:
+        self._rows = rows
+        self._scan = scan
+        self._parameters = parameters
+
+    def __len__(self) -> int:
+        return 0 if self._rows is None else len(self._rows)
+
+    def shortlist(
+        self, probes: Sequence[PreparedFace], count: int, selected: Selection = None
+    ) -> list[NDArray[np.int64]]:
+        """Rows of the ``count`` most similar references of each probe; see ``IndexView``.
+
+        Exactly the order of ``compare``, equal scores by ascending row.
+
+        Raises:
+            ModelMismatch: a probe has another length than the references.
+        """
+        if not probes or self._rows is None or count <= 0:
+            return [np.zeros(0, np.int64) for _ in probes]
+        for probe in probes:
+            check_dimension(probe, self._rows.dimension)
+        stacked = np.stack(list(probes))
+        return [rows for rows, _ in self._nearest(self._rows, stacked, count, selected)]
+
+    def compare(self, probe: PreparedFace, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Raw scores of a probe with references; see ``IndexView``.
+
+        Raises:
+            ModelMismatch: the probe has another length than the references.
+        """
+        if self._rows is None:
+            return np.zeros(0, np.float64)
+        check_dimension(probe, self._rows.dimension)
+        numbers = np.zeros(len(rows), np.int64)
+        return cosines_of_pairs(self._rows.exact, probe[None, :], numbers, np.asarray(rows, np.int64))
+
+    def _nearest(self, rows: FaceRows, probes: NDArray[np.float32], count: int, selected: Selection) -> list[Found]:
+        def exact(numbers: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+            return cosines_of_pairs(rows.exact, probes, numbers, chosen)
+
+        scan = self._scan
+        if scan is FaceScan.AUTO:
+            scan = automatic(len(rows), len(probes), self._parameters)
+        if scan is FaceScan.KERNELS:
+            queries = rows.queries(probes, self._parameters)
+            return nearest(queries, rows.codes, rows.residuals, count, selected, exact)
+        return self._by_faiss(rows, probes, count, selected, scan)
+
+    def _by_faiss(
+        self, rows: FaceRows, probes: NDArray[np.float32], count: int, selected: Selection, scan: FaceScan
+    ) -> list[Found]:
+        queries = rows.queries(probes, self._parameters) if scan is FaceScan.FAISS_CODES else None
+
+        def candidates(part: tuple[int, int]) -> list[NDArray[np.int64]]:
+            some, chosen = rows.part(*part), None if selected is None else selected[slice(*part)]
+            if queries is not None:
+                found = candidates_by_codes(some, queries, count, chosen, self._parameters)
+            else:
+                found = candidates_by_vectors(some, probes, count, chosen, self._parameters)
+            return [each + part[0] for each in found]
+
+        parts = workers().map(candidates, workers().ranges(len(rows)))
+
+        def ranked(number: int) -> Found:
+            found = np.concatenate([part[number] for part in parts])
+            scores = cosines_of_pairs(rows.exact, probes, np.full(len(found), number), found)
+            order = np.lexsort((found, -scores))[:count]
+            return found[order], scores[order]
+
+        return workers().map(ranked, range(len(probes)))
 
 
 class FaceIndex:
-    """All face references of one model in a shard (a ``matcher.modality.ReferenceIndex``).
+    """Face references of one model (a ``matcher.modality.ReferenceIndex``).
 
-    The dimension is that of the first reference. 4 bytes a number in memory; nothing but the rows is kept.
+    The dimension is that of the first reference. d + 4 bytes a reference in RAM, 4 d in a mapped file.
 
     Args:
         algorithm: id of the model; templates of any other are refused.
+        scan: how it is searched; may be changed at any time, for views made afterwards.
         parameters: see the class.
     """
 
-    def __init__(self, algorithm: str = COMPACT_ALGORITHM, parameters: FaceIndexParameters | None = None) -> None:
+    def __init__(
+        self,
+        algorithm: str = COMPACT_ALGORITHM,
+        scan: FaceScan = FaceScan.AUTO,
+        parameters: FaceIndexParameters | None = None,
+    ) -> None:
         self.comparator: Comparator = FaceComparator(algorithm)
+        self.scan = scan
+        self._algorithm = algorithm
         self._parameters = parameters or FaceIndexParameters()
-        self._table = SlotTable()
-        self._flat: Any = None
+        self._storage: FaceStorage | None = None
 
     def __len__(self) -> int:
-        return len(self._table)
+        return 0 if self._storage is None else len(self._storage)
 
     @property
     def dimension(self) -> int | None:
         """Numbers in an embedding; None before the first reference."""
-        return None if self._flat is None else int(self._flat.d)
+        return self._storage.dimension if self._storage else None
 
     def check(self, template: Template) -> PreparedFace:
-        """The prepared template, when ``apply`` could take it; raises ModelMismatch or TemplateInvalid."""
+        """The prepared template, when ``append`` could take it; raises ModelMismatch or TemplateInvalid."""
         vector: PreparedFace = self.comparator.prepare(template)
-        self._check_dimension(vector, self.dimension or len(vector))
+        check_dimension(vector, self.dimension or len(vector))
         return vector
 
-    def complete(self, template: Template) -> Template:
+    def complete(self, template: Template, prepared: PreparedFace) -> Template:
         """The template itself: nothing is kept beside it. See ``ReferenceIndex``."""
-        self.check(template)
         return template
 
     def reserve(self, references: int) -> None:
-        """Nothing: all lies in RAM. See ``ReferenceIndex``."""
+        """Makes room; see ``ReferenceIndex``. Before the first reference, for embeddings as long as is usual."""
+        if self._storage is None:
+            self._storage = FaceStorage(self._parameters.usual_dimension, self._parameters)
+        self._storage.reserve(references)
 
-    def apply(self, removals: Sequence[int], additions: Sequence[tuple[int, int, Template]]) -> None:
-        """Removes, then adds; see ``ReferenceIndex``. On an error nothing has changed.
+    def append(self, templates: Sequence[Template]) -> None:
+        """Adds references as the next rows; see ``ReferenceIndex``.
 
         Raises:
-            ModelMismatch: a template of another model or another length.
+            ModelMismatch: a template of another model or another length. Nothing is changed then.
+            StorageFailure: there is no room. Nothing is changed then.
         """
-        prepared = [self.comparator.prepare(template) for _, _, template in additions]
-        dimension = self.dimension or (len(prepared[0]) if prepared else 0)
-        for vector in prepared:
-            self._check_dimension(vector, dimension)
-        self._table.remove(removals)
-        if prepared:
-            if self._flat is None:
-                self._flat = faiss.IndexFlatIP(dimension)
-            self._flat.add(np.stack(prepared))
-            self._table.append([i for i, _, _ in additions], [labels for _, labels, _ in additions])
-        if self._table.wants_compaction():
-            self.compact()
-
-    def compact(self) -> None:
-        """Drops the rows of removed references; ``apply`` does so by itself when it pays."""
-        if self._flat is None:
+        prepared: list[PreparedFace] = [self.comparator.prepare(template) for template in templates]
+        if not prepared:
             return
-        rows = self._rows()
-        keep = self._table.compact()
-        smaller = faiss.IndexFlatIP(self._flat.d)
-        for start in range(0, len(keep), 65536):
-            smaller.add(rows[keep[start : start + 65536]])
-        self._flat = smaller
+        dimension = self.dimension or len(prepared[0])
+        for vector in prepared:
+            check_dimension(vector, dimension)
+        self._append(np.stack(prepared))
 
-    def shortlist(
-        self, probes: Sequence[PreparedFace], count: int, labels: int = ALL_LABELS
-    ) -> list[NDArray[np.int64]]:
-        """The ids of the ``count`` most similar references of each probe; see ``ReferenceIndex``.
+    def view(self) -> FaceView:
+        """All rows that there are now; see ``ReferenceIndex``."""
+        return FaceView(self._storage.rows() if self._storage else None, self.scan, self._parameters)
 
-        Exactly the order of ``compare``, ties by ascending id.
-        """
-        if not probes or self._flat is None or count <= 0:
-            return [np.zeros(0, np.int64) for _ in probes]
-        for probe in probes:
-            self._check_dimension(probe, self._flat.d)
-        selected = self._table.selected(labels)
-        alive = int(selected.sum())
-        if alive <= count + self._parameters.spare:
-            every = np.flatnonzero(selected).astype(np.int64)
-            return [self._ranked(probe, every)[:count] for probe in probes]
-        search = None
-        if alive < len(selected):
-            bitmap = np.packbits(selected, bitorder="little")
-            search = _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(bitmap))
-        return self._nearest(np.stack(list(probes)), count, alive, search)
+    def copy(self, rows: NDArray[np.int64]) -> FaceIndex:
+        """Another index with these rows; see ``ReferenceIndex``. Its codes are fitted to them anew."""
+        copy = FaceIndex(self._algorithm, self.scan, self._parameters)
+        if self._storage and len(rows):
+            vectors = self._storage.rows().exact
+            copied = FaceStorage(self._storage.dimension, self._parameters)
+            copied.fit(vectors[rows[:: -(-len(rows) // self._parameters.fitted_on)]])
+            copied.reserve(len(rows))
+            for start in range(0, len(rows), _COPIED_AT_ONCE):
+                copied.append(vectors[rows[start : start + _COPIED_AT_ONCE]])
+            copy._storage = copied
+        return copy
 
-    def compare(self, probe: PreparedFace, references: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Raw scores of a probe against references; see ``ReferenceIndex``."""
-        scores = np.full(len(references), np.nan)
-        if self._flat is None:
-            return scores
-        self._check_dimension(probe, self._flat.d)
-        slots = self._table.slots(references)
-        known = slots >= 0
-        scores[known] = cosines(self._rows()[slots[known]], probe)
-        return scores
+    def memory(self) -> list[MemoryUse]:
+        """What it takes; see ``ReferenceIndex``."""
+        return [] if self._storage is None else self._storage.memory()
 
-    def _nearest(self, probes: NDArray[np.float32], count: int, alive: int, search: Any) -> list[NDArray[np.int64]]:
-        margin = 2.0 * probes.shape[1] * self._parameters.rounding
-        answers: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(probes)
-        pending = np.arange(len(probes))
-        fetch = min(count + self._parameters.spare, alive)
-        while len(pending):
-            scores, slots = self._flat.search(probes[pending], fetch, params=search)
-            settled = (scores[:, -1] < scores[:, count - 1] - margin) | (fetch == alive)
-            for at in np.flatnonzero(settled):
-                answers[pending[at]] = self._ranked(probes[pending[at]], slots[at])[:count]
-            pending = pending[~settled]
-            fetch = min(4 * fetch, alive)
-        return answers
+    def _append(self, vectors: NDArray[np.float32]) -> None:
+        storage = self._storage
+        if storage is None or storage.dimension != vectors.shape[1]:
+            storage = FaceStorage(vectors.shape[1], self._parameters)
+        if not len(storage):
+            storage.fit(vectors)
+        storage.append(vectors)
+        self._storage = storage
 
-    def _ranked(self, probe: PreparedFace, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        scores = cosines(self._rows()[slots], probe)
-        ids = self._table.ids[slots]
-        ranked: NDArray[np.int64] = ids[np.lexsort((ids, -scores))]
-        return ranked
 
-    def _rows(self) -> NDArray[np.float32]:
-        """float32[rows, d], a view into the FAISS index; valid until it changes."""
-        total, dimension = int(self._flat.ntotal), int(self._flat.d)
-        if not total:
-            return np.zeros((0, dimension), np.float32)
-        view: NDArray[np.float32] = faiss.rev_swig_ptr(self._flat.get_xb(), total * dimension)
-        return view.reshape(total, dimension)
+def check_dimension(vector: PreparedFace, dimension: int) -> None:
+    """Raises ModelMismatch where an embedding has another length than those on record."""
+    if len(vector) != dimension:
+        raise ModelMismatch(
+            f"this embedding has {len(vector)} numbers and those on record have {dimension}: another model made "
+            "it; extract it again with the configured face pack"
+        )
 
-    def _check_dimension(self, vector: PreparedFace, dimension: int) -> None:
-        if len(vector) != dimension:
-            raise ModelMismatch(
-                f"this embedding has {len(vector)} numbers and those on record have {dimension}: another model made "
-                "it; extract it again with the configured face pack"
-            )
+
+def automatic(references: int, probes: int, parameters: FaceIndexParameters) -> FaceScan:
+    """What ``FaceScan.AUTO`` stands for, for so many references and probes."""
+    if references <= parameters.flat_rows:
+        return FaceScan.FAISS
+    return single_probe_scan()[0] if probes == 1 else FaceScan.KERNELS
+
+
+@functools.cache
+def single_probe_scan() -> tuple[FaceScan, float, float]:
+    """What searches the codes for one probe faster here, and the references a second of kernels and of FAISS.
+
+    Measured once in a process, on random vectors of 512 numbers and as many threads as searches have; takes some 50 ms.
+    """
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((_MEASURED_ON, 512), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    parameters = FaceIndexParameters()
+    storage = FaceStorage(512, parameters)
+    storage.fit(vectors)
+    storage.append(vectors)
+    rates = {}
+    for scan in (FaceScan.KERNELS, FaceScan.FAISS_CODES):
+        view = FaceView(storage.rows(), scan, parameters)
+        rates[scan] = len(view) / seconds(lambda view=view: view.shortlist([vectors[0]], 50))  # type: ignore[misc]
+    return max(rates, key=lambda scan: rates[scan]), rates[FaceScan.KERNELS], rates[FaceScan.FAISS_CODES]
+
+
+def describe() -> str:
+    """What searches faces on this machine, as measured: a sentence for the status of the service."""
+    scan, kernels, by_faiss = single_probe_scan()
+    return (
+        f"one face probe: {'compiled loop' if scan is FaceScan.KERNELS else 'FAISS int8'} "
+        f"({kernels / 1e6:.0f} M faces/s, FAISS int8 {by_faiss / 1e6:.0f} M/s, {workers().count} threads); "
+        f"batches from {least_batch()} probes: onnxruntime MatMulInteger"
+    )

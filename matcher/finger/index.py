@@ -35,6 +35,7 @@ from matcher.growing import GrowingArray
 from matcher.inner_products import biased, unbiased
 from matcher.mapped import MappedArray
 from matcher.modality import MemoryUse, Selection
+from matcher.stages import measure
 from matcher.templates import FingerTemplate, Template
 from matcher.threads import workers
 
@@ -90,10 +91,12 @@ class FingerView:
         if there == 0 or count <= 0 or not probes:
             return [np.zeros(0, np.int64) for _ in probes]
         looked_at = min(there, self.parameters.scanned(count))
-        found = self.nearest(probes, looked_at, selected)
+        with measure("finger vectors"):
+            found = self.nearest(probes, looked_at, selected)
         if looked_at <= count:
             return found
-        return [self._best(probe, rows, count) for probe, rows in zip(probes, found, strict=True)]
+        with measure("finger fast stage"):
+            return [self._best(probe, rows, count) for probe, rows in zip(probes, found, strict=True)]
 
     def nearest(
         self, probes: Sequence[PreparedFinger], count: int, selected: Selection = None

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from matcher.changes import Change
 from matcher.errors import AmbisError, Overloaded, StorageFailure, Unavailable
-from matcher.gallery import IndexKey
+from matcher.gallery_view import IndexKey
 from matcher.positions import Modality
 from matcher.records.entries import Deletion, NewEncounter, Receipt
 from matcher.records.store import RecordStore

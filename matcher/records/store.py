@@ -24,7 +24,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from matcher.changes import Change, EncounterEnrolled, Reference, SubjectDeleted
 from matcher.errors import AlreadyExists, AmbisError, InvalidInput, NotFound, PreconditionFailed, StorageFailure
-from matcher.gallery import MAX_GALLERIES
+from matcher.roster import MAX_GALLERIES
 from matcher.positions import Position
 from matcher.records.entries import (
     Deletion,

@@ -10,7 +10,8 @@ import grpc
 
 from ambis.v1 import common_pb2, identification_service_pb2, identification_service_pb2_grpc
 from matcher.errors import DeadlineExceeded, ModelMismatch, NotFound, PreconditionFailed, Unavailable
-from matcher.gallery import Probe
+from matcher.filters import SearchFilter
+from matcher.found_subjects import Probe
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore
 from matcher.search import Candidate, SearchEngine, SearchRequest, SearchResult
@@ -107,7 +108,7 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
         resolved = self._resolver.resolve(search.samples, accept_partial=search.accept_partial, prefix="search.")
         request = SearchRequest(
             probes=_probes(resolved),
-            galleries=galleries,
+            filter=SearchFilter(galleries=galleries),
             max_candidates=search.max_candidates or DEFAULT_CANDIDATES,
             score_threshold=search.score_threshold if search.HasField("score_threshold") else 0.0,
             target_fpir=search.target_fpir if search.HasField("target_fpir") else None,

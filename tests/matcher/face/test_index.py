@@ -1,189 +1,282 @@
-"""The face index against brute force: the same ids in the same order, whatever was deleted, replaced or filtered."""
+"""The face index against brute force with the comparator: the same rows in the same order, by every scan."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from matcher.errors import ModelMismatch
-from matcher.face.comparison import FaceComparator
-from matcher.face.index import FaceIndex
-from matcher.modality import ALL_LABELS, ReferenceIndex
-from matcher.templates import FaceTemplate
+from matcher.errors import ModelMismatch, StorageFailure, TemplateInvalid
+from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator
+from matcher.face.index import FaceIndex, FaceScan, automatic, describe, single_probe_scan
+from matcher.face.parameters import FaceIndexParameters
+from matcher.mapped import MappedArray
+from matcher.modality import IndexView, ReferenceIndex
+from matcher.threads import use_threads
 from tests.matcher.face.embeddings import FACE_ALGORITHM, face_template, random_units
 
-Reference = tuple[int, int, FaceTemplate]
+SCANS = list(FaceScan)
 
 
-def brute_force(references: list[Reference], probe: FaceTemplate, count: int, labels: int) -> list[int]:
-    """The slow and obvious answer: every pair through the comparator, sorted by score and then by id."""
+@pytest.fixture(autouse=True, params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    use_threads(request.param)
+    yield request.param
+    use_threads(1)
+
+
+def units(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+def index_of(rows: NDArray[np.float32], scan: FaceScan = FaceScan.AUTO) -> FaceIndex:
+    index = FaceIndex(FACE_ALGORITHM, scan)
+    index.append([face_template(row) for row in rows])
+    return index
+
+
+def prepared(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     comparator = FaceComparator(FACE_ALGORITHM)
-    prepared = comparator.prepare(probe)
+    return [comparator.prepare(face_template(row)) for row in rows]
+
+
+def brute_force(
+    rows: NDArray[np.float32], probe: NDArray[np.float32], count: int, selected: NDArray[np.bool_] | None
+) -> list[int]:
+    """The slow and obvious answer: every pair through the comparator, sorted by score and then by row."""
+    comparator = FaceComparator(FACE_ALGORITHM)
     scored = [
-        (-comparator.compare(prepared, comparator.prepare(template)), reference)
-        for reference, label, template in references
-        if label & labels
+        (-comparator.compare(probe, reference), row)
+        for row, reference in enumerate(prepared(rows))
+        if selected is None or selected[row]
     ]
-    return [reference for _, reference in sorted(scored)[:count]]
+    return [row for _, row in sorted(scored)[:count]]
 
 
-def check(index: FaceIndex, references: list[Reference], probes: list[FaceTemplate]) -> None:
-    """Index and brute force agree for several counts and filters, in batch and one by one."""
-    assert len(index) == len(references)
-    prepared = [index.comparator.prepare(p) for p in probes]
-    for labels in (ALL_LABELS, 0b01, 0b10, 0b100, 1 << 63):
-        for count in (1, 10, 60, len(references) + 5):
-            expected = [brute_force(references, p, count, labels) for p in probes]
-            assert [a.tolist() for a in index.shortlist(prepared, count, labels)] == expected
-            assert index.shortlist(prepared[:1], count, labels)[0].tolist() == expected[0]
+def check(
+    rows: NDArray[np.float32],
+    probes: NDArray[np.float32],
+    counts: Sequence[int],
+    selections: Sequence[NDArray[np.bool_] | None] = (None,),
+    view: IndexView | None = None,
+) -> None:
+    """Every scan agrees with brute force, in batch and one by one."""
+    asked = prepared(probes)
+    views = [index_of(rows, scan).view() for scan in SCANS] if view is None else [view]
+    for selected in selections:
+        whole = [brute_force(rows, probe, len(rows), selected) for probe in asked]
+        for count in counts:
+            expected = [answer[:count] for answer in whole]
+            for each in views:
+                assert [a.tolist() for a in each.shortlist(asked, count, selected)] == expected
+                assert each.shortlist(asked[-1:], count, selected)[0].tolist() == expected[-1]
 
 
-def make_references(count: int, seed: int, first_id: int = 1000) -> list[Reference]:
+@pytest.mark.parametrize("total", [1, 7, 1500])
+def test_equals_brute_force_with_and_without_filters(total: int) -> None:
+    rng = np.random.default_rng(1)
+    selections = [None, rng.random(total) < 0.5, rng.random(total) < 0.02, np.zeros(total, np.bool_)]
+    check(random_units(total, seed=1), random_units(5, seed=2), [1, 10, 200, total, total + 5], selections)
+
+
+@pytest.mark.parametrize("dimension", [64, 100, 512, 1100, 4096])
+def test_equals_brute_force_for_any_length_of_embeddings(dimension: int) -> None:
+    check(random_units(1200, dimension, seed=3), random_units(3, dimension, seed=4), [1, 50])
+
+
+def test_a_batch_large_enough_for_onnxruntime_equals_brute_force() -> None:
+    check(random_units(1300, seed=5), random_units(140, seed=6), [20], [None, np.arange(1300) % 3 > 0])
+
+
+def test_equals_a_float64_product_on_many_rows_and_long_shortlists() -> None:
+    rows, probes = random_units(60_000, seed=7), random_units(3, seed=8)
+    selected = np.random.default_rng(9).random(len(rows)) < 0.7
+    scores = probes.astype(np.float64) @ rows.astype(np.float64).T
+    for scan in SCANS:
+        view = index_of(rows, scan).view()
+        for count, wanted in ((50, None), (1000, selected), (20_000, selected), (20_000, None)):
+            some = np.arange(len(rows)) if wanted is None else np.flatnonzero(wanted)
+            for found, line in zip(view.shortlist(prepared(probes), count, wanted), scores, strict=True):
+                best = some[np.argsort(-line[some], kind="stable")[:count]]
+                # The two float64 sums may differ in their last bits, and with them the order of neighbours.
+                assert len(set(found.tolist())) == count
+                np.testing.assert_allclose(line[found], line[best], rtol=0, atol=1e-7)
+                np.testing.assert_allclose(np.sort(line[found])[::-1], line[best], rtol=0, atol=1e-7)
+
+
+def test_embeddings_with_a_spectrum_and_mates_equal_brute_force() -> None:
+    """As networks make them: a few directions hold most of the variance, and people have several captures."""
+    rng = np.random.default_rng(10)
+    people = rng.standard_normal((400, 128)) * np.exp(-np.arange(128) / 20)
+    rows = units(np.repeat(people, 4, axis=0) + 0.05 * rng.standard_normal((1600, 128)))
+    check(rows, units(people[:4] + 0.05 * rng.standard_normal((4, 128))), [1, 4, 30])
+
+
+@pytest.mark.parametrize("copies", [5, 1500])
+def test_ties_are_in_ascending_order_of_rows_also_at_the_cut(copies: int) -> None:
+    base, twin = random_units(600, seed=11), random_units(1, seed=12)
+    rows = np.concatenate([base[:300], np.repeat(twin, copies, axis=0), base[300:]])
+    check(rows, np.concatenate([base[:1], twin]), [1, 3, 20, 400])
+
+
+def test_rows_that_differ_in_their_last_bits_equal_brute_force() -> None:
+    """Nearer to each other than codes, and float32 scores, can tell."""
+    rng = np.random.default_rng(13)
+    rows = units(random_units(1, seed=14) + 1e-7 * rng.standard_normal((1500, 64)))
+    check(rows, np.concatenate([rows[:1], random_units(1, seed=15), -rows[:1]]), [1, 10, 300])
+
+
+def test_vectors_with_one_large_component_equal_brute_force() -> None:
+    """Their codes say little: a number that fits into no step, first, last, or in all of them."""
+    spikes = units(np.eye(64)[np.arange(1400) % 64] + 0.01 * random_units(1400, seed=16))
+    plain = random_units(1400, seed=17)
+    probes = np.concatenate([spikes[:2], plain[:2], units(np.eye(64)[:1])])
+    check(spikes, probes, [1, 50])
+    check(np.concatenate([spikes[:1], plain]), probes, [1, 50])
+    check(np.concatenate([plain, spikes[:3], plain[:5]]), probes, [1, 50])
+
+
+def test_appended_one_by_one_behind_an_unlike_first_row_equals_brute_force() -> None:
+    rows = np.concatenate([units(np.eye(64)[:1]), random_units(1200, seed=18)])
+    for scan in SCANS:
+        index = FaceIndex(FACE_ALGORITHM, scan)
+        for row in rows[:5]:
+            index.append([face_template(row)])
+        index.append([face_template(row) for row in rows[5:]])
+        check(rows, random_units(2, seed=19), [1, 40], view=index.view())
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(64, 90), st.integers(1, 60), st.integers(0, 70), st.sampled_from([0, 1, 8])
+)
+def test_equals_brute_force_for_any_rows(seed: int, dimension: int, total: int, count: int, power: int) -> None:
+    """The higher the power, the fewer components have most of the length."""
     rng = np.random.default_rng(seed)
-    rows = random_units(count, seed=seed)
-    ids = first_id + rng.permutation(count)
-    labels = rng.choice([0b01, 0b10, 0b11, 1 << 63], size=count)
-    return [(int(i), int(label), face_template(row)) for i, label, row in zip(ids, labels, rows, strict=True)]
+    drawn = rng.standard_normal((total + 2, dimension)) ** (2 * power + 1)
+    rows = units(drawn + 1e-3 * rng.standard_normal(drawn.shape))
+    rows[rng.integers(0, total, 5)] = rows[0]
+    parameters = FaceIndexParameters(flat_rows=0)
+    selected = rng.random(total) < 0.8
+    probes = prepared(rows[-2:])
+    expected = [brute_force(rows[:-2], probe, count, selected) for probe in probes]
+    for scan in SCANS:
+        index = FaceIndex(FACE_ALGORITHM, scan, parameters)
+        index.append([face_template(row) for row in rows[:-2]])
+        assert [a.tolist() for a in index.view().shortlist(probes, count, selected)] == expected
 
 
-def make_probes(count: int, seed: int) -> list[FaceTemplate]:
-    return [face_template(row) for row in random_units(count, seed=seed)]
-
-
-def test_equals_brute_force_with_filters() -> None:
+def test_a_view_does_not_see_what_is_appended_later() -> None:
+    rows, probe = random_units(2000, seed=20), prepared(random_units(1, seed=21))
     index: ReferenceIndex = FaceIndex(FACE_ALGORITHM)
-    references = make_references(400, seed=1)
-    index.apply([], references[:150])
-    index.apply([], references[150:])
-    assert isinstance(index, FaceIndex)
-    check(index, references, make_probes(25, seed=2))
+    views = []
+    for start in range(0, len(rows), 400):
+        index.append([face_template(row) for row in rows[start : start + 400]])
+        views.append(index.view())
+    assert len(index) == len(rows)
+    for number, view in enumerate(views, start=1):
+        assert len(view) == 400 * number
+        assert view.shortlist(probe, 15)[0].tolist() == brute_force(rows[: 400 * number], probe[0], 15, None)
 
 
-def test_equals_brute_force_after_deletions_and_replacements() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    references = make_references(300, seed=3)
-    index.apply([], references)
-    gone = [i for i, _, _ in references[:40]]
-    moved = [
-        (i, 0b10, face_template(row))
-        for (i, _, _), row in zip(references[40:80], random_units(40, seed=9), strict=True)
-    ]
-    index.apply([*gone, 999_999], moved)
-    check(index, moved + references[80:], make_probes(6, seed=4))
+def test_a_copy_has_the_rows_asked_for_in_that_order() -> None:
+    rows, probes = random_units(1500, seed=22), random_units(3, seed=23)
+    index = index_of(rows)
+    chosen = np.random.default_rng(24).permutation(1500)[:1200]
+    copy = index.copy(chosen)
+    index.append([face_template(row) for row in rows[:10]])
+    assert len(copy) == 1200
+    check(rows[chosen], probes, [1, 30], view=copy.view())
+    copy.append([face_template(row) for row in rows[:10]])
+    check(np.concatenate([rows[chosen], rows[:10]]), probes, [30], view=copy.view())
+    assert len(index.copy(np.zeros(0, np.int64))) == 0
+    assert len(FaceIndex(FACE_ALGORITHM).copy(np.zeros(0, np.int64))) == 0
 
 
-def test_replaying_the_same_change_changes_nothing() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    references = make_references(120, seed=5)
-    for _ in range(3):
-        index.apply([references[0][0]], references)
-    check(index, references, make_probes(4, seed=6))
-
-
-def test_an_id_twice_in_one_change_keeps_the_later_template() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    older, newer = make_probes(2, seed=7)
-    index.apply([], [(5, 1, older), (5, 1, newer)])
-    assert len(index) == 1
-    assert index.compare(index.comparator.prepare(newer), np.array([5]))[0] == pytest.approx(1.0, abs=1e-6)
-
-
-def test_compaction_keeps_answers() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    references = make_references(250, seed=8)
-    index.apply([], references)
-    index.apply([i for i, _, _ in references[::2]], [])
-    probes = make_probes(3, seed=9)
-    check(index, references[1::2], probes)
-    index.compact()
-    check(index, references[1::2], probes)
-    index.apply([], references[::2])
-    check(index, references, probes)
-
-
-def test_compaction_happens_by_itself_and_frees_the_rows() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    references = make_references(2200, seed=10)
-    index.apply([], references)
-    index.apply([i for i, _, _ in references[:1500]], [])
-    assert index._flat.ntotal == 700
-    check(index, references[1500:], make_probes(2, seed=11))
-
-
-def test_everything_removed_and_filled_again() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    references = make_references(30, seed=12)
-    index.apply([], references)
-    index.apply([i for i, _, _ in references], [])
-    probe = index.comparator.prepare(make_probes(1, seed=13)[0])
-    assert len(index) == 0
-    assert index.shortlist([probe], 5)[0].tolist() == []
-    index.compact()
-    assert index.shortlist([probe], 5)[0].tolist() == []
-    assert np.isnan(index.compare(probe, np.array([references[0][0]]))).all()
-    index.apply([], references)
-    check(index, references, make_probes(2, seed=13))
-
-
-@pytest.mark.parametrize("copies", [5, 100])
-def test_ties_are_broken_by_id_also_at_the_cut(copies: int) -> None:
-    """More references with one and the same embedding than are asked for: the lowest ids come back."""
-    index = FaceIndex(FACE_ALGORITHM)
-    base = make_references(200, seed=14)
-    twin = make_probes(1, seed=15)[0]
-    order = np.random.default_rng(16).permutation(copies)
-    twins: list[Reference] = [(int(i), 1, twin) for i in order]
-    index.apply([], base[:100])
-    index.apply([], twins)
-    index.apply([], base[100:])
-    prepared = index.comparator.prepare(twin)
-    for batch in (1, 30):
-        for count in (3, 20, 90):
-            expected = brute_force(base + twins, twin, count, ALL_LABELS)
-            assert expected[:3] == [0, 1, 2]
-            assert all(a.tolist() == expected for a in index.shortlist([prepared] * batch, count))
-
-
-def test_compare_equals_the_comparator_bit_for_bit_and_gives_nan_for_unknown_ids() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    references = make_references(100, seed=17)
-    index.apply([], references)
-    index.apply([references[3][0]], [])
-    probe = index.comparator.prepare(make_probes(1, seed=18)[0])
-    ids = np.array([i for i, _, _ in references] + [-1, 77], np.int64)
-    expected: NDArray[np.float64] = np.array(
-        [index.comparator.compare(probe, index.comparator.prepare(t)) for _, _, t in references] + [np.nan, np.nan]
-    )
-    expected[3] = np.nan
-    assert np.array_equal(index.compare(probe, ids), expected, equal_nan=True)
+def test_compare_equals_the_comparator_bit_for_bit() -> None:
+    rows = random_units(300, 512, seed=25)
+    index = index_of(rows)
+    probe = prepared(random_units(1, 512, seed=26))[0]
+    chosen = np.array([299, 0, 7, 7], np.int64)
+    references = prepared(rows)
+    expected = [index.comparator.compare(probe, references[row]) for row in chosen]
+    assert index.view().compare(probe, chosen).tolist() == expected
 
 
 def test_an_empty_index_answers() -> None:
     index = FaceIndex(FACE_ALGORITHM)
-    probe = index.comparator.prepare(make_probes(1, seed=19)[0])
-    assert len(index) == 0
-    assert index.dimension is None
-    assert [a.tolist() for a in index.shortlist([probe, probe], 10)] == [[], []]
-    assert np.isnan(index.compare(probe, np.array([1, 2]))).all()
-    assert index.shortlist([], 10) == []
-    index.apply([1, 2], [])
-    index.compact()
-    assert len(index) == 0
+    probe = prepared(random_units(1, seed=27))[0]
+    for each in (index, index.copy(np.zeros(0, np.int64))):
+        assert len(each) == len(each.view()) == 0
+        assert each.dimension is None
+        assert [a.tolist() for a in each.view().shortlist([probe, probe], 10)] == [[], []]
+        assert each.view().compare(probe, np.zeros(0, np.int64)).tolist() == []
+        assert each.view().shortlist([], 10) == []
+    index.append([])
+    index.reserve(100)
+    assert (len(index), index.dimension) == (0, None)
+    assert [a.tolist() for a in index.view().shortlist([probe], 10)] == [[]]
 
 
 def test_other_models_and_lengths_are_refused_and_change_nothing() -> None:
-    index = FaceIndex(FACE_ALGORITHM)
-    references = make_references(20, seed=20)
-    index.apply([], references)
-    good = make_probes(1, seed=21)[0]
+    rows = random_units(20, seed=28)
+    index = index_of(rows)
+    good = face_template(random_units(1, seed=29)[0])
     other = face_template(random_units(1)[0], algorithm="face-insightface-0123456789ab")
     longer = face_template(random_units(1, 128)[0])
     for bad in (other, longer):
         with pytest.raises(ModelMismatch):
-            index.apply([references[0][0]], [(1, 1, good), (2, 1, bad)])
-    check(index, references, [good])
+            index.append([good, bad])
+        with pytest.raises(ModelMismatch):
+            index.check(bad)
+    with pytest.raises(TemplateInvalid):
+        FaceIndex(COMPACT_ALGORITHM).check(face_template(random_units(1)[0], algorithm=COMPACT_ALGORITHM))
+    assert index.complete(good, index.check(good)) is good
+    check(rows, random_units(1, seed=29), [5], view=index.view())
+    probe = prepared(random_units(1, 128))[0]
     with pytest.raises(ModelMismatch):
-        index.shortlist([index.comparator.prepare(longer)], 3)
+        index.view().shortlist([probe], 3)
     with pytest.raises(ModelMismatch):
-        index.compare(index.comparator.prepare(longer), np.array([1]))
+        index.view().compare(probe, np.array([1]))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_full_disk_refuses_the_rows_and_changes_nothing(first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = random_units(1200, seed=30)
+    index = FaceIndex(FACE_ALGORITHM) if first else index_of(rows[:1000])
+    held = len(index)
+
+    def full(array: MappedArray[np.float32], count: int) -> None:
+        raise StorageFailure("no room", reason="DISK_FULL")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MappedArray, "reserve", full)
+        with pytest.raises(StorageFailure):
+            index.reserve(200)
+        with pytest.raises(StorageFailure):
+            index.append([face_template(row) for row in rows[held:]])
+    assert len(index) == held
+    index.reserve(200)
+    index.append([face_template(row) for row in rows[held:]])
+    check(rows, random_units(1, seed=31), [20], view=index.view())
+
+
+def test_memory_is_counted() -> None:
+    index = index_of(random_units(2000, 512, seed=32))
+    uses = {use.name: use for use in index.memory()}
+    assert uses["face codes"].ram == 2000 * 516
+    assert uses["face vectors"].mapped >= 2000 * 2048
+    assert FaceIndex(FACE_ALGORITHM).memory() == []
+
+
+def test_what_searches_is_chosen_by_size_and_measurement() -> None:
+    parameters = FaceIndexParameters()
+    assert automatic(parameters.flat_rows, 1, parameters) is FaceScan.FAISS
+    assert automatic(10**6, 50, parameters) is FaceScan.KERNELS
+    assert automatic(10**6, 1, parameters) is single_probe_scan()[0]
+    assert single_probe_scan()[0] in (FaceScan.KERNELS, FaceScan.FAISS_CODES)
+    assert "M faces/s" in describe()

@@ -13,6 +13,8 @@ import pytest
 
 from matcher.changes import Change
 from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, StorageFailure, Unavailable
+from matcher.found_subjects import FoundSubjects
+from matcher.gallery_view import GallerySearch
 from matcher.positions import Position
 from matcher.records.committer import Committer
 from matcher.records.entries import NewSample
@@ -23,16 +25,22 @@ from tests.matcher.people import FACE, face, face_probe, iris
 from tests.matcher.records.test_store import encounter
 
 
+def found(shards: LocalShards, number: int) -> list[str]:
+    (subjects,) = shards.search([GallerySearch((face_probe(number),))]).subjects
+    assert isinstance(subjects, FoundSubjects)
+    return [s.subject_id for s in subjects]
+
+
 def test_acknowledged_is_searchable(tmp_path: Path) -> None:
     store, shards = RecordStore(tmp_path), LocalShards()
     committer = Committer(store, shards)
     receipt = committer.enrol(encounter("a"))
     assert shards.applied_lsn >= receipt.lsn
-    assert [s.subject_id for s in shards.search([face_probe(1)])] == ["a"]
+    assert found(shards, 1) == ["a"]
     assert committer.wait_for(receipt.lsn, 0.0)
     assert not committer.wait_for(receipt.lsn + 1, 0.01)
     committer.delete_subject("a", "t")
-    assert shards.search([face_probe(1)]) == []
+    assert found(shards, 1) == []
     committer.close()
     store.close()
 
