@@ -20,6 +20,8 @@ BUDGET = {
     "the rest": 100.0,
 }
 """Milliseconds of a search of so many people with two fingers, a face and two irises: what the design allows."""
+SCANS = ("finger vectors", "irises", "face")
+"""Parts that take longer the more people there are; the others are bounded by the length of shortlists."""
 
 PARTS_OF_BUDGET = {
     "finger vectors": ("finger vectors",),
@@ -137,8 +139,8 @@ def _stages(infos: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Section]
                 f"One client among {people:,} people beside the budget, ms a search",
                 ("part", "took", "budget"),
                 [(name, f"{1e3 * seconds:.1f}", _budget(name, people)) for name, seconds in took.items()],
-                f"The budget is what the design allows for {BUDGET_PEOPLE:,} people, in proportion, but for the rest: "
-                "what of the p50 the others do not take.",
+                f"The budget is what the design allows for {BUDGET_PEOPLE:,} people, in proportion for the scans; the "
+                "rest is what the others leave of the p50.",
             )
 
 
@@ -147,7 +149,7 @@ def _stage(info: Mapping[str, Any], name: str) -> str:
 
 
 def _budget(name: str, people: int) -> str:
-    share = 1.0 if name == "the rest" else people / BUDGET_PEOPLE
+    share = people / BUDGET_PEOPLE if name in SCANS else 1.0
     return f"{share * BUDGET[name]:.1f}"
 
 
