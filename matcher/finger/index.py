@@ -50,13 +50,14 @@ class ShortlistParameters:
     """How many references the first step finds for the second one to look at.
 
     Attributes:
-        scanned_per_candidate: so many for each candidate asked for,
-        most_scanned: and never more: a search of two fingers looks at 10,000 references, 10 us each. Where more
-            candidates than that are asked for, they are the nearest vectors, and the second step is left out.
+        scanned_per_candidate: so many for each candidate asked for: a gallery asks for a thousand in all, so that a
+            search looks at 10,000 references, 10 us each, whether it has one finger or ten;
+        most_scanned: and never more. Where more candidates than that are asked for, they are the nearest vectors, and
+            the second step is left out.
     """
 
-    scanned_per_candidate: int = 20
-    most_scanned: int = 5_000
+    scanned_per_candidate: int = 10
+    most_scanned: int = 10_000
 
     def scanned(self, candidates: int) -> int:
         """References to find for a shortlist of so many candidates."""

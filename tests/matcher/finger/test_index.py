@@ -15,6 +15,7 @@ from matcher.finger.comparison import FingerComparator
 from matcher.finger.index import FingerIndex, FingerView, ShortlistParameters
 from matcher.finger.nearest import VectorSearch
 from matcher.finger.rows import rows_of
+from matcher.gallery_view import ShortlistParameters as GalleryParameters
 from matcher.growing import GrowingArray
 from matcher.mapped import MappedArray
 from matcher.modality import Comparator, IndexView, ReferenceIndex
@@ -115,8 +116,14 @@ def test_a_list_longer_than_may_be_looked_at_is_that_of_the_vectors(monkeypatch:
 
 
 def test_no_more_references_are_looked_at_than_allowed() -> None:
-    p = ShortlistParameters(scanned_per_candidate=20, most_scanned=5_000)
-    assert [p.scanned(n) for n in (1, 100, 1000, 5000, 30_000)] == [20, 2000, 5_000, 5_000, 30_000]
+    p = ShortlistParameters(scanned_per_candidate=10, most_scanned=10_000)
+    assert [p.scanned(n) for n in (1, 100, 1000, 5000, 30_000)] == [10, 1000, 10_000, 10_000, 30_000]
+
+
+@pytest.mark.parametrize("probes", [1, 2, 10])
+def test_a_search_looks_at_ten_thousand_references_however_many_fingers_it_has(probes: int) -> None:
+    count = GalleryParameters().count(1_000_000, probes)
+    assert probes * ShortlistParameters().scanned(count) == 10_000
 
 
 def test_a_vector_is_computed_anew_before_it_is_stored_and_then_believed() -> None:
