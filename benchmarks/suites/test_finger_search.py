@@ -97,7 +97,7 @@ def test_shortlist(benchmark: Benchmark, people: People, sizes: Sizes, fingers: 
                 "faiss-vectors",
                 with_faiss,
                 subjects,
-                "the same shortlists: vectors by FAISS's 8-bit scalar quantiser over the same memory, then our fast stage",
+                "the same shortlists: vectors by FAISS's 8-bit quantiser over the same memory, then our fast stage",
             )
         ],
         operation=f"subject of {people.count:,}, {fingers} finger{'s' * (fingers > 1)} of {together} at once, "
