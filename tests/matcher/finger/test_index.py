@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import os
 import threading
 
@@ -179,6 +180,21 @@ def test_long_lists_are_compared_in_parts() -> None:
     rows = np.random.default_rng(15).integers(0, 20, 1100)
     once = index.view().compare(probe, np.arange(20, dtype=np.int64))
     assert index.view().compare(probe, rows).tolist() == once[rows].tolist()
+
+
+def test_what_must_be_read_from_the_disk_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, templates = filled(300, seed=14)
+    waits = itertools.count(0, 1000)
+    monkeypatch.setattr("matcher.finger.index._pages_read", lambda: next(waits))
+    asked: list[tuple[list[int], list[int]]] = []
+    monkeypatch.setattr(MappedArray, "fetch", lambda _, begins, ends: asked.append((begins.tolist(), ends.tolist())))
+    probe = COMPARATOR.prepare(second_impression(np.random.default_rng(7), templates[3]))
+    rows = np.arange(299, -1, -1)
+    scores = index.view().compare(probe, rows)
+    ((begins, ends),) = asked
+    sizes = [8 * (2 + 6 * n + -(-6 * n // 8)) for n in map(len, templates)]
+    assert [8 * (end - begin) for begin, end in zip(begins, ends, strict=True)] == sizes[300 - 32 - 1 :: -1]
+    assert scores.tolist() == [COMPARATOR.compare(probe, COMPARATOR.prepare(templates[row])) for row in rows]
 
 
 def test_views_are_of_their_moment(monkeypatch: pytest.MonkeyPatch) -> None:
