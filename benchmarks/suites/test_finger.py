@@ -111,7 +111,12 @@ def gallery(sizes: Sizes) -> FingerGallery:
         index.append(templates[start : start + 10_000])
     mate = sizes.fingers // 3
     return FingerGallery(
-        index.comparator, index.view(), len(templates), index.comparator.prepare(vary(templates[mate], 1)), mate
+        index.comparator,
+        index.view(),
+        len(templates),
+        index.comparator.prepare(vary(templates[mate], 1)),
+        mate,
+        templates[:RESCORED],
     )
 
 
