@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -71,3 +72,84 @@ def test_the_process_has_one_pool() -> None:
     assert workers() is workers()
     assert workers().count == 3
     assert threads.workers().map(lambda x: x, [1, 2]) == [1, 2]
+
+
+class Seen:
+    """How many calls are in work at once at most."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = 0
+        self.most = 0
+        self.threads: set[int] = set()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self.threads.add(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._now -= 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_no_more_threads_compute_than_were_asked_for_whatever_comes(count: int) -> None:
+    pool, seen = Workers(count), Seen()
+
+    def compute(item: int) -> int:
+        with seen:
+            threading.Event().wait(0.0001 * (item % 7))
+            return item
+
+    def ask(number: int) -> list[int]:
+        return pool.map(compute, range(number, number + 5)) if number % 2 else [pool.run(lambda: compute(number))]
+
+    with ThreadPoolExecutor(16) as callers:
+        for number, result in enumerate(callers.map(ask, range(400))):
+            assert result == (list(range(number, number + 5)) if number % 2 else [number])
+    assert 1 <= seen.most <= count
+    assert len(seen.threads) <= count
+
+
+def test_long_pieces_leave_a_thread_to_searches_while_these_come() -> None:
+    now = 100.0
+    pool, gate, begun = Workers(2, lambda: now), threading.Event(), threading.Semaphore(0)
+
+    def long() -> None:
+        begun.release()
+        assert gate.wait(20)
+
+    with ThreadPoolExecutor(3) as callers:
+        pool.map(abs, [1, 2])
+        first, second = callers.submit(pool.run, long), callers.submit(pool.run, long)
+        assert begun.acquire(timeout=20)
+        assert pool.map(abs, [-1, -2, -3]) == [1, 2, 3]  # the second one has not taken the other thread
+        assert not begun.acquire(timeout=0.05)
+        now += Workers.RECENT
+        assert begun.acquire(timeout=20)  # nobody searches: it has it now
+        gate.set()
+        first.result(20)
+        second.result(20)
+
+
+@pytest.mark.parametrize("pool", [Workers(1), Workers(2)], ids=["1", "2"])
+def test_what_a_long_piece_raises_is_raised_and_its_thread_is_free_again(pool: Workers) -> None:
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            pool.run(lambda: 1 // 0)
+    assert pool.run(lambda: pool.run(lambda: 7)) == 7
+
+
+def test_with_one_thread_no_two_long_pieces_run_at_once() -> None:
+    pool, seen = Workers(1), Seen()
+
+    def long() -> None:
+        with seen:
+            threading.Event().wait(0.001)
+
+    with ThreadPoolExecutor(4) as callers:
+        for done in [callers.submit(pool.run, long) for _ in range(20)]:
+            done.result(20)
+    assert seen.most == 1
