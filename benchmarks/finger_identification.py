@@ -57,7 +57,7 @@ from enrollment.synthesis.finger_templates import STRANGERS, bulk_finger_templat
 from matcher.comparators import index_for
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.index import FingerIndex
-from matcher.gallery import ShortlistParameters
+from matcher.gallery_view import ShortlistParameters
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate
 
@@ -81,36 +81,37 @@ class FingerGallery:
         self.real, self.strangers = len(real), len(strangers[0])
         index = index_for(Modality.FINGER, real[0].algorithm)
         assert isinstance(index, FingerIndex)
-        self.index = index
-        self.index.apply([], [(i, (1 << HANDS) - 1, t) for i, t in enumerate(real)])
-        for hand, templates in enumerate(strangers):
-            begin = self.real + hand * self.strangers
+        for templates in (real, *strangers):
             for start in range(0, len(templates), 10_000):
-                part = templates[start : start + 10_000]
-                self.index.apply([], [(begin + start + i, 1 << hand, t) for i, t in enumerate(part)])
+                index.append(templates[start : start + 10_000])
+        self.index, self.view = index, index.view()
+        rows = np.arange(len(index))
+        self.on_hand = [
+            (rows < self.real) | ((rows - self.real) // max(1, self.strangers) == hand) for hand in range(HANDS)
+        ]
 
     @property
     def size(self) -> int:
         """Fingers of a hand."""
         return self.real + self.strangers
 
-    def ids(self, hand: int, columns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Reference ids of columns of a hand."""
+    def rows(self, hand: int, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The index's rows of columns of a hand."""
         return np.where(columns < self.real, columns, columns + hand * self.strangers)
 
-    def columns(self, hand: int, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The columns of references of a hand."""
-        return np.where(ids < self.real, ids, ids - hand * self.strangers)
+    def columns(self, hand: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The columns of rows of a hand."""
+        return np.where(rows < self.real, rows, rows - hand * self.strangers)
 
     def shortlist(self, probe: PreparedFinger, hand: int, count: int) -> NDArray[np.int64]:
         """Columns of the hand's fingers most worth comparing, best first."""
-        return self.columns(hand, self.index.shortlist([probe], count, 1 << hand)[0])
+        return self.columns(hand, self.view.shortlist([probe], count, self.on_hand[hand])[0])
 
     def compare(self, probe: PreparedFinger | None, hand: int, columns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact scores with fingers of the hand; 0 without a probe."""
         if probe is None:
             return np.zeros(len(columns))
-        return self.index.compare(probe, self.ids(hand, columns))
+        return self.view.compare(probe, self.rows(hand, columns))
 
 
 def interleave(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -361,8 +362,8 @@ def measure(prints: Sequence[Print], size: int, p: BootstrapParameters, progress
         "synthetic": gallery.strangers,
         "lengths": lengths(gallery.size),
         "bytes_a_finger": {
-            "ram": round(gallery.index.bytes_in_ram() / len(gallery.index), 1),
-            "mapped": round(gallery.index.bytes_mapped() / len(gallery.index), 1),
+            "ram": round(sum(part.ram for part in gallery.index.memory()) / len(gallery.index), 1),
+            "mapped": round(sum(part.mapped for part in gallery.index.memory()) / len(gallery.index), 1),
         },
         "same_finger": same_fingers(gallery, prints, first),
         "realism": found,

@@ -29,8 +29,9 @@ from enrollment.evaluation.protocol import list_samples
 from enrollment.evaluation.templates import make_templates
 from enrollment.settings import load_settings
 from enrollment.synthesis.finger_templates import STRANGERS, bulk_finger_templates
-from matcher.finger.comparison import FingerComparator, rows_of
+from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
+from matcher.finger.rows import rows_of
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate
 

@@ -21,8 +21,9 @@ from benchmarks.worse_impressions import worse_impression
 from enrollment.evaluation.protocol import EvaluationSample, list_samples
 from enrollment.evaluation.templates import make_templates
 from enrollment.settings import load_settings
-from matcher.finger.comparison import FingerComparator, rows_of
+from matcher.finger.comparison import FingerComparator
 from matcher.finger.evidence import FEATURES, MODEL_FILE, PairModel
+from matcher.finger.rows import rows_of
 from matcher.logistic import fit_logistic
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate

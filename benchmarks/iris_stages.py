@@ -57,17 +57,17 @@ class StageScores:
 def compare_stages(templates: Sequence[Template], classes: Sequence[object]) -> StageScores:
     """All pairs of templates; those of one class are genuine."""
     index = IrisIndex()
-    index.apply([], [(i, 1, template) for i, template in enumerate(templates)])
-    rows, everyone = np.arange(len(templates)), np.ones(len(templates), np.bool_)
+    index.append(templates)
+    view, rows = index.view(), np.arange(len(templates))
     numbers = np.unique([repr(c) for c in classes], return_inverse=True)[1]
     genuine, impostor = [], []
     for i, template in enumerate(templates):
         probe = index.check(template)
         scores = np.stack(
             [
-                index.compare(probe, rows),
-                index.compare_search_codes(probe, rows),
-                index.compare_prefixes(probe, everyone),
+                view.compare(probe, rows),
+                view.compare_search_codes(probe, rows),
+                view.compare_prefixes(probe),
             ],
             axis=1,
         )[i + 1 :]

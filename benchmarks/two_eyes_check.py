@@ -108,9 +108,9 @@ def check_two_eyes(
         ):
             curve = strangers_tail(EYES, [ratio, ratio], evidence, Correlations(eyes=eyes))
             ones = np.ones(len(held.raw), np.int64)
-            llrs = np.array(
-                [[getattr(s, name) for s in calibrate_positions(fitted, held.raw[:, eye], ones)] for eye in range(2)]
-            ).T
+            llrs = np.stack(
+                [getattr(calibrate_positions(fitted, held.raw[:, eye], ones), name) for eye in range(2)], axis=1
+            )
             reached = np.sort(curve.to_score(fuse_llrs(llrs, EYES, evidence)))
             total += len(reached) - np.searchsorted(reached, levels - 1e-9, side="left")
         sizes.append(len(held.raw))

@@ -190,7 +190,7 @@ class BulkLoad:
         content = [[int(sample.position), sample.ppi, digest, *_face(sample)] for sample, _, digest in read]
         options = self._options
         galleries = sorted(set(options.galleries))
-        facts = [
+        facts: list[object] = [
             encounter.subject_id,
             encounter.encounter_id,
             galleries,
@@ -199,6 +199,8 @@ class BulkLoad:
             sorted(encounter.context.items()),
             content,
         ]
+        if encounter.sex or encounter.birth_year:  # only then: keys of other loads stay what they were
+            facts.append([int(encounter.sex), encounter.birth_year])
         return enrollment_service_pb2.BulkEnrollRequest(
             transaction_id=new_transaction_id(),
             idempotency_key=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
@@ -213,6 +215,8 @@ class BulkLoad:
                 subject_mode=enrollment_service_pb2.SUBJECT_MODE_ANY,
                 accept_partial=options.accept_partial,
                 accept_low_quality=options.accept_low_quality,
+                sex=common_pb2.Sex.ValueType(int(encounter.sex)),
+                birth_year=encounter.birth_year,
             ),
         )
 

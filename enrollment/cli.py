@@ -30,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2
 from enrollment import tables
+from enrollment.attributes import parse_birth_year, parse_born, parse_sex
 from enrollment.bulk import BulkCounts, BulkLoad, BulkOptions
 from enrollment.calibration.commands import calibrate
 from enrollment.client import AmbisClient, image_sample, parse_face_choice, read_options
@@ -130,6 +131,8 @@ def enroll(
     encounter: Annotated[str, typer.Option(help="Encounter id; the server chooses one when left out.")] = "",
     gallery: Annotated[list[str] | None, typer.Option(help="Gallery; may be repeated.")] = None,
     encounter_type: Annotated[str, typer.Option("--type", help="Type of the encounter, e.g. arrest.")] = "",
+    sex: Annotated[str, typer.Option(metavar="male|female|other", help="Sex, where it is known.")] = "",
+    birth_year: Annotated[str, typer.Option(metavar="YEAR", help="Year of birth, where it is known.")] = "",
     add: Annotated[bool, typer.Option("--add", help="Add an encounter to a subject that is on record.")] = False,
     key: Annotated[
         str, typer.Option(help="Idempotency key; the same one twice enrols once. Made of the content when left out.")
@@ -152,6 +155,8 @@ def enroll(
             subject_mode=mode,
             accept_partial=accept_partial,
             accept_low_quality=accept_low_quality,
+            sex=common_pb2.Sex.ValueType(int(parse_sex(sex))),
+            birth_year=parse_birth_year(birth_year),
         )
         # The same command once more, e.g. after a time-out, enrols nobody twice.
         content = message.SerializeToString(deterministic=True)
@@ -161,7 +166,9 @@ def enroll(
 
 @app.command()
 def bulk_enroll(
-    manifest: Annotated[Path, typer.Argument(help="CSV: path,subject_id,modality,position,encounter,ppi")],
+    manifest: Annotated[
+        Path, typer.Argument(help="CSV: path,subject_id,modality,position,encounter,ppi,sex,birth_year")
+    ],
     gallery: Annotated[list[str] | None, typer.Option(help="Gallery; may be repeated.")] = None,
     encounter_type: Annotated[str, typer.Option("--type", help="Type of the encounters, e.g. arrest.")] = "",
     rejects: Annotated[
@@ -223,6 +230,20 @@ def identify(
     ppi: Ppi = None,
     which_face: WhichFaces = None,
     gallery: Annotated[list[str] | None, typer.Option(help="Search only this gallery; may be repeated.")] = None,
+    sex: Annotated[
+        list[str] | None,
+        typer.Option(metavar="male|female|other", help="Search only people of this sex, or of unknown; repeatable."),
+    ] = None,
+    born: Annotated[
+        str,
+        typer.Option(
+            metavar="YEAR|FROM-TO",
+            help="Search only people born then, or of unknown age: 1984, 1980-1990, 1980- or -1990.",
+        ),
+    ] = "",
+    encounter_type: Annotated[
+        list[str] | None, typer.Option("--type", help="Search only encounters of this type; repeatable.")
+    ] = None,
     candidates: Annotated[int, typer.Option(min=1, max=1000, help="Candidates at most.")] = 10,
     fpir: Annotated[
         float | None, typer.Option(help="False positive identification rate of a HIT; the server's prior limits it.")
@@ -241,6 +262,7 @@ def identify(
             target_fpir=fpir,
             min_lsn=min_lsn,
             accept_partial=accept_partial,
+            filter=_search_filter(sex, born, encounter_type),
         )
         result = client.identify(search)
         _print(result, tables.identification, as_json)
@@ -369,6 +391,21 @@ def _samples(
     if not samples:
         raise InvalidInput("give at least one sample: --face, --finger or --iris", reason="SAMPLES_MISSING")
     return samples
+
+
+def _search_filter(
+    sexes: Sequence[str] | None, born: str, encounter_types: Sequence[str] | None
+) -> identification_service_pb2.SearchFilter | None:
+    """None where nothing is restricted."""
+    if not (sexes or born or encounter_types):
+        return None
+    first, last = parse_born(born) if born else (0, 0)
+    return identification_service_pb2.SearchFilter(
+        sexes=[common_pb2.Sex.ValueType(int(parse_sex(sex))) for sex in sexes or ()],
+        born_from=first,
+        born_to=last,
+        encounter_types=encounter_types or [],
+    )
 
 
 def _position_and_path(value: str, modality: str) -> tuple[Position, Path]:

@@ -48,6 +48,7 @@ class CallFailed(AmbisError):
         code: the gRPC status.
         transaction_id: of the call, for the server's log.
         faces: that were found, where an image was refused for them, in the order in which a choice counts them.
+        retry_seconds: after which the server asks to try again; 0 where it does not say.
     """
 
     default_reason = "CALL_FAILED"
@@ -61,11 +62,13 @@ class CallFailed(AmbisError):
         field: str = "",
         transaction_id: str = "",
         faces: Sequence[common_pb2.FoundFace] = (),
+        retry_seconds: float = 0.0,
     ) -> None:
         super().__init__(message, reason=reason or code.name, field=field)
         self.code = code
         self.transaction_id = transaction_id
         self.faces = tuple(faces)
+        self.retry_seconds = retry_seconds
 
     @property
     def retryable(self) -> bool:
@@ -239,7 +242,7 @@ class AmbisClient:
                 return call(max(0.001, deadline - time.monotonic()))
             except grpc.RpcError as error:
                 failed = _failed(error, self._target, transaction_id)
-                pause = backoff(attempt)
+                pause = max(backoff(attempt), failed.retry_seconds * random.uniform(1.0, 1.2))
                 if not failed.retryable or attempt >= self._options.attempts:
                     raise failed from error
                 if time.monotonic() + pause >= deadline:
@@ -321,6 +324,7 @@ def _failed(error: grpc.RpcError, target: str, transaction_id: str = "") -> Call
     message = (error.details() if isinstance(error, grpc.Call) else "") or str(error)
     reason = field = ""
     faces: Sequence[common_pb2.FoundFace] = ()
+    retry_seconds = 0.0
     try:
         status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
     except ValueError:  # details that do not fit the status, as of a proxy in between
@@ -328,12 +332,15 @@ def _failed(error: grpc.RpcError, target: str, transaction_id: str = "") -> Call
     details: Sequence[any_pb2.Any] = status.details if status else ()
     for detail in details:
         info, bad, found = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), common_pb2.FoundFaces()
+        retry = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             reason = info.reason
         elif detail.Unpack(bad) and bad.field_violations:
             field = bad.field_violations[0].field
         elif detail.Unpack(found):
             faces = found.faces
+        elif detail.Unpack(retry):
+            retry_seconds = retry.retry_delay.ToTimedelta().total_seconds()
     if not reason and code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
         reason = TOO_LARGE  # gRPC's own words, on either side
         message = f"the request is larger than one message may be ({message}); send fewer or smaller images"
@@ -341,7 +348,15 @@ def _failed(error: grpc.RpcError, target: str, transaction_id: str = "") -> Call
         message = f"no AMBIS server answers at {target} ({message}); check the address, or start it with 'ambis serve'"
     if not reason and code is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"the server at {target} did not answer in time; try again, or allow more with AMBIS_TIMEOUT"
-    return CallFailed(message, code=code, reason=reason, field=field, transaction_id=transaction_id, faces=faces)
+    return CallFailed(
+        message,
+        code=code,
+        reason=reason,
+        field=field,
+        transaction_id=transaction_id,
+        faces=faces,
+        retry_seconds=retry_seconds,
+    )
 
 
 def describe(failure: AmbisError) -> str:

@@ -63,8 +63,8 @@ class FusedScorer:
         ones = np.ones(len(scores), np.int64)
         found = [calibrate_positions(self._fitted[k], scores[:, n], ones) for n, k in enumerate(columns)]
         if len(columns) == 1:
-            return np.array([s.trusted_score if trusted else s.score for s in found[0]], np.float64)
-        llrs = np.array([[s.trusted_llr if trusted else s.llr for s in column] for column in found], np.float64).T
+            return found[0].trusted_score if trusted else found[0].score
+        llrs = np.stack([column.trusted_llr if trusted else column.llr for column in found], axis=1)
         places = [self._positions[k] for k in columns]
         return self._curve(columns, trusted=trusted).to_score(fuse_llrs(llrs, places, self._evidence))
 

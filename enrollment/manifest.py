@@ -1,9 +1,9 @@
 """Manifests: CSV files that list samples, one a row.
 
 Columns: ``path`` (relative to the manifest), ``subject_id``, ``modality``, ``position``, ``encounter``, ``ppi`` (may be
-empty), ``face`` (which of several faces to enrol; see ``client.parse_face_choice``); ``width`` and ``height`` are
-ignored, every other column goes into the encounter's context. The rows of one subject and encounter are one encounter,
-wherever they stand.
+empty), ``face`` (which of several faces to enrol; see ``client.parse_face_choice``), ``sex`` and ``birth_year`` (may be
+empty; see ``attributes``); ``width`` and ``height`` are ignored, every other column goes into the encounter's context.
+The rows of one subject and encounter are one encounter, wherever they stand.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from enrollment.attributes import parse_birth_year, parse_sex
 from enrollment.client import parse_face_choice
 from matcher.errors import InvalidInput
+from matcher.filters import Sex
 from matcher.positions import Position
 from matcher.service.extraction import FaceChoice
 
 REQUIRED = ("path", "subject_id", "modality")
-_KNOWN = {*REQUIRED, "position", "encounter", "ppi", "face", "width", "height"}
+_KNOWN = {*REQUIRED, "position", "encounter", "ppi", "face", "sex", "birth_year", "width", "height"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +43,14 @@ class ManifestSample:
 
 @dataclasses.dataclass(frozen=True)
 class ManifestEncounter:
-    """The rows of one subject and encounter."""
+    """The rows of one subject and encounter; ``birth_year`` 0: not known."""
 
     subject_id: str
     encounter_id: str
     samples: tuple[ManifestSample, ...]
     context: Mapping[str, str]
+    sex: Sex = Sex.UNKNOWN
+    birth_year: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +87,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     groups: dict[tuple[str, str], list[ManifestSample]] = {}
     contexts: dict[tuple[str, str], dict[str, str]] = {}
+    people: dict[tuple[str, str], tuple[Sex, int]] = {}
     bad: list[BadRow] = []
     incomplete: set[tuple[str, str]] = set()
     try:
@@ -101,6 +106,7 @@ def read_manifest(path: Path) -> Manifest:
                 try:
                     _check_width(row)
                     key, sample = _parse(text, reader.line_num, path.parent)
+                    people[key] = _person(text, people.get(key, (Sex.UNKNOWN, 0)))
                 except InvalidInput as error:
                     bad.append(BadRow(reader.line_num, text["subject_id"], text["path"], error.reason, error.message))
                     if text["subject_id"]:
@@ -113,7 +119,9 @@ def read_manifest(path: Path) -> Manifest:
         raise InvalidInput(f"the manifest {path} cannot be read: {error}", reason="MANIFEST_INVALID") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise InvalidInput(f"the manifest {path} is no CSV file: {error}", reason="MANIFEST_INVALID") from None
-    encounters = tuple(ManifestEncounter(s, e, tuple(rows), contexts[s, e]) for (s, e), rows in groups.items())
+    encounters = tuple(
+        ManifestEncounter(s, e, tuple(rows), contexts[s, e], *people[s, e]) for (s, e), rows in groups.items()
+    )
     return Manifest(encounters, tuple(bad), frozenset(incomplete))
 
 
@@ -146,3 +154,22 @@ def _parse(row: Mapping[str, str], line: int, folder: Path) -> tuple[tuple[str, 
             raise InvalidInput(f"ppi {row['ppi']!r} is no number", reason="PPI_INVALID") from None
     face = parse_face_choice(row["face"]) if row.get("face") else None
     return _key(row), ManifestSample(line, folder / row["path"], position, ppi, face)
+
+
+def _person(row: Mapping[str, str], before: tuple[Sex, int]) -> tuple[Sex, int]:
+    """Sex and year of birth, as this row and those before it say.
+
+    Raises:
+        InvalidInput (PERSON_CONTRADICTED): they say different things.
+    """
+    sex, year = parse_sex(row.get("sex", "")), parse_birth_year(row.get("birth_year", ""))
+    if before[0] and sex and before[0] is not sex:
+        raise InvalidInput(
+            f"sex is {sex.label}, but an earlier row of the encounter says {before[0].label}",
+            reason="PERSON_CONTRADICTED",
+        )
+    if before[1] and year and before[1] != year:
+        raise InvalidInput(
+            f"birth_year is {year}, but an earlier row of the encounter says {before[1]}", reason="PERSON_CONTRADICTED"
+        )
+    return before[0] or sex, before[1] or year

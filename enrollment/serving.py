@@ -21,6 +21,7 @@ from matcher.errors import InvalidInput, ModalityUnavailable, NotCalibrated, Pre
 from matcher.fusion_model import FusionModel
 from matcher.positions import Modality
 from matcher.service.server import AmbisServer, ServerOptions, Tls
+from matcher.threads import use_threads
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def start_server(settings: Settings) -> AmbisServer:
     """
     if settings.calibrations is not None and not settings.calibrations.is_dir():
         raise InvalidInput(f"calibrations names {settings.calibrations}, which is no folder", reason="SETTINGS_INVALID")
+    use_threads(settings.threads)
     extractors, calibrations = load_extractors(settings), Calibrations.load(settings.calibrations)
     successor = load_successor(settings, extractors)
     fusion = FusionModel.load(settings.calibrations)

@@ -21,6 +21,11 @@ from pydantic_settings import (
 from matcher.errors import InvalidInput
 
 
+def _processors() -> int:
+    """Processors that this process may use."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
 class Settings(BaseSettings):
     """Everything that an operator may set; names in the file are these, in the environment ``AMBIS_`` + upper case."""
 
@@ -35,12 +40,15 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = Field(None, description="PEM authority of client certificates; then they are required")
     insecure: bool = Field(False, description="allow plain text on an address other than loopback")
     keep_samples: bool = Field(True, description="keep images beside their templates")
-    shards: int = Field(1, ge=1, le=64, description="galleries searched side by side")
-    extraction_workers: int = Field(
-        default_factory=lambda: max(1, len(os.sched_getaffinity(0))),
+    threads: int = Field(
+        default_factory=_processors,
         ge=1,
-        le=256,
-        description="images at the same time",
+        le=1024,
+        description="threads that compute, for searches and extraction together",
+    )
+    shards: int = Field(1, ge=1, le=64, description="galleries that people are divided among")
+    extraction_workers: int = Field(
+        default_factory=_processors, ge=1, le=256, description="images at the same time at most, within threads"
     )
     calibrations: Path | None = Field(None, description="folder of the deployment's own calibration artefacts (*.json)")
     finger_extractor: Literal["leader", "mindtct"] = Field(

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ambis.v1 import common_pb2, enrollment_service_pb2, identification_service_pb2, status_service_pb2
 from matcher.decision import Verdict
+from matcher.filters import Sex
 from matcher.positions import Position
 
 _STYLES = {
@@ -143,7 +144,7 @@ def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
     table = Table(
         title=f"Subject {record.subject_id}, since {_time(record.created_at.ToDatetime())}", title_justify="left"
     )
-    for name in ("Encounter", "Type", "Galleries", "When", "Samples"):
+    for name in ("Encounter", "Type", "Galleries", "Person", "When", "Samples"):
         table.add_column(name, overflow="fold")
     for encounter in record.encounters:
         samples = "\n".join(map(_sample, encounter.samples))
@@ -151,10 +152,18 @@ def subject(record: enrollment_service_pb2.Subject) -> RenderableType:
             encounter.encounter_id,
             encounter.encounter_type,
             ", ".join(encounter.galleries),
+            _person(encounter),
             _time(encounter.created_at.ToDatetime()),
             samples,
         )
     return table
+
+
+def _person(encounter: enrollment_service_pb2.EncounterSummary) -> str:
+    """Sex and year of birth, as far as they are known."""
+    sex = Sex(encounter.sex).label if encounter.sex else ""
+    year = str(encounter.birth_year) if encounter.birth_year else ""
+    return ", ".join(filter(None, (sex, year)))
 
 
 def _sample(sample: enrollment_service_pb2.SampleSummary) -> str:
@@ -181,14 +190,65 @@ def status(report: status_service_pb2.GetStatusResponse) -> RenderableType:
             m.algorithm,
             f"{m.calibration_trusted_to:.1f}" if m.calibration_trusted_to else "-",
         )
-    if not report.galleries:
-        return _apart(headline, modalities)
-    galleries = Table(show_edge=False, pad_edge=False)
-    for name in ("Gallery", "Subjects", "Encounters"):
-        galleries.add_column(name, overflow="fold")
-    for g in report.galleries:
-        galleries.add_row(g.gallery, f"{g.subjects:,}", f"{g.encounters:,}")
-    return _apart(headline, modalities, galleries)
+    parts: list[RenderableType] = [headline, modalities]
+    if report.galleries:
+        galleries = Table(show_edge=False, pad_edge=False)
+        for name in ("Gallery", "Subjects", "Encounters"):
+            galleries.add_column(name, overflow="fold")
+        for g in report.galleries:
+            galleries.add_row(g.gallery, f"{g.subjects:,}", f"{g.encounters:,}")
+        parts.append(galleries)
+    if report.memory:
+        uses = [(use.part, use.ram_bytes, use.mapped_bytes) for use in report.memory]
+        parts.append(memory_table(uses, report.subjects))
+    parts.append(Text("\n").join(_running(report)))
+    return _apart(*parts)
+
+
+def memory_table(uses: Iterable[tuple[str, int, int]], subjects: int) -> Table:
+    """What parts of the indexes take, of RAM and of mapped files, in all and a subject.
+
+    Args:
+        uses: name, bytes of RAM, bytes of mapped files.
+        subjects: that they are of.
+    """
+    listed = list(uses)
+    table = Table(show_edge=False, pad_edge=False, show_footer=True)
+    totals = [sum(ram for _, ram, _ in listed), sum(mapped for _, _, mapped in listed)]
+    a_subject = [f"{total / subjects:,.0f} B" if subjects else "-" for total in totals]
+    table.add_column("Memory", "in all", overflow="fold")
+    for heading, footer in (
+        ("RAM", size(totals[0])),
+        ("a subject", a_subject[0]),
+        ("Mapped files", size(totals[1])),
+        ("a subject", a_subject[1]),
+    ):
+        table.add_column(heading, footer, justify="right", no_wrap=True)
+    for name, ram, mapped in listed:
+        cells = [part for total in (ram, mapped) for part in _bytes(total, subjects)]
+        table.add_row(name, *cells)
+    return table
+
+
+def _bytes(total: int, subjects: int) -> tuple[str, str]:
+    if not total:
+        return "", ""
+    return size(total), f"{total / subjects:,.0f} B" if subjects else "-"
+
+
+def size(count: float) -> str:
+    """Bytes with the unit that makes them short: 1,024 of one are one of the next."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:,.0f} {unit}" if unit == "B" or count >= 100 else f"{count:,.1f} {unit}"
+
+
+def _running(report: status_service_pb2.GetStatusResponse) -> list[Text]:
+    threads = f"{report.threads} computing {'thread' if report.threads == 1 else 'threads'}"
+    process = f"{size(report.resident_bytes)} resident in all; {threads}; {report.searches_waiting} searches waiting"
+    return [Text(process), *(Text(f"{name}: {how}") for name, how in sorted(report.search_paths.items()))]
 
 
 def show(renderable: RenderableType, console: Console | None = None) -> None:

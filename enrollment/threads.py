@@ -1,7 +1,8 @@
-"""One place that decides how many threads the numeric libraries start, before any of them is imported.
+"""The threads that numeric libraries start of themselves: none. To be imported before any of them is.
 
-Calls run side by side in threads of the server, so each library call gets one thread; more would only fight over the
-cores. FAISS' own setting holds per calling thread, so only the environment reaches them all.
+How many threads compute is decided in one place, the pool of ``matcher.threads``, and each of its threads makes library
+calls of one thread; more would only fight over the cores. FAISS' own setting holds per calling thread, so only the
+environment reaches them all. onnxruntime is told by ``extract.onnx_network``, OpenCV by ``serving``.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from matcher.filters import Sex
 from matcher.positions import Position
 from matcher.templates import Template
 
@@ -34,13 +35,20 @@ class OwnedReference:
 
 @dataclasses.dataclass(frozen=True)
 class EncounterEnrolled:
-    """An encounter was put on record, for a new subject or one on record."""
+    """An encounter was put on record, for a new subject or one on record.
+
+    Attributes:
+        sex, birth_year, encounter_type: what searches may be restricted by; ``birth_year`` 0: not known.
+    """
 
     lsn: int
     subject_id: str
     encounter_id: str
     galleries: tuple[str, ...]
     references: tuple[Reference, ...]
+    sex: Sex = Sex.UNKNOWN
+    birth_year: int = 0
+    encounter_type: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

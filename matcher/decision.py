@@ -17,6 +17,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from matcher.errors import InvalidInput
 
@@ -100,7 +104,11 @@ class Thresholds:
         return Verdict.REVIEW if score >= self.review else Verdict.NO_HIT
 
 
-def reaches(trusted_score: float, hit: float) -> bool:
+@overload
+def reaches(trusted_score: float, hit: float) -> bool: ...
+@overload
+def reaches(trusted_score: NDArray[np.float64], hit: float) -> NDArray[np.bool_]: ...
+def reaches(trusted_score: float | NDArray[np.float64], hit: float) -> bool | NDArray[np.bool_]:
     """Whether the trusted part of a score makes a HIT: to the tenth that scores are shown with.
 
     Without that, "30.0 of the 30.0 that are needed" could be no HIT. Half a tenth is 1 % of a false match rate, far

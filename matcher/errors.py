@@ -101,9 +101,19 @@ class ModalityUnavailable(PreconditionFailed):
 
 
 class Overloaded(AmbisError):
-    """A bounded queue is full; try again after a pause."""
+    """A bounded queue is full; try again after a pause.
+
+    Args:
+        retry_seconds: how long a pause; None where that is not known.
+    """
 
     default_reason = "OVERLOADED"
+
+    def __init__(
+        self, message: str, *, reason: str | None = None, field: str = "", retry_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, reason=reason, field=field)
+        self.retry_seconds = retry_seconds
 
 
 class DeadlineExceeded(AmbisError):

@@ -61,13 +61,27 @@ def calibrate_position(calibration: Calibration, raw: float, comparisons: int) -
         raw: the best raw score; finite.
         comparisons: how many references it is the best of, >= 1.
     """
-    (only,) = calibrate_positions(calibration, np.array([raw]), np.array([comparisons]))
-    return only
+    return calibrate_positions(calibration, np.array([raw]), np.array([comparisons])).at(0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PositionScores:
+    """``PositionScore`` of many comparisons in columns, float64[n] each."""
+
+    score: NDArray[np.float64]
+    llr: NDArray[np.float64]
+    trusted_score: NDArray[np.float64]
+    trusted_llr: NDArray[np.float64]
+
+    def at(self, number: int) -> PositionScore:
+        """One of them."""
+        columns = (self.score, self.llr, self.trusted_score, self.trusted_llr)
+        return PositionScore(*(float(column[number]) for column in columns))
 
 
 def calibrate_positions(
     calibration: Calibration, raw: NDArray[np.float64], comparisons: NDArray[np.int64]
-) -> list[PositionScore]:
+) -> PositionScores:
     """``calibrate_position`` of many, e.g. of all candidates of a search, at once.
 
     Args:
@@ -85,8 +99,7 @@ def calibrate_positions(
     # and what reaching that is worth is not known: the ratio there is a lower bound.
     reached = np.where(comparisons == 1, censored_llr(calibration), calibration.to_llr(limit))
     trusted_llr = np.where(beyond, reached, llr)
-    columns = (column.tolist() for column in (score, llr, trusted, trusted_llr))
-    return [PositionScore(*row) for row in zip(*columns, strict=True)]
+    return PositionScores(score, np.asarray(llr, np.float64), trusted, trusted_llr)
 
 
 def censored_llr(calibration: Calibration) -> float:

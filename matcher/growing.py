@@ -29,7 +29,7 @@ class GrowingArray(Generic[_T]):
     FIRST_BYTES = 1 << 28
     """Addresses reserved at first. An array that outgrows them is copied once to four times as many."""
 
-    def __init__(self, dtype: type[_T], shape: tuple[int, ...] = ()) -> None:
+    def __init__(self, dtype: type[_T] | np.dtype[_T], shape: tuple[int, ...] = ()) -> None:
         self._dtype: np.dtype[_T] = np.dtype(dtype)
         self._shape = shape
         self._row_bytes = self._dtype.itemsize * int(np.prod(shape, dtype=np.int64))

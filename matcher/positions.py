@@ -104,3 +104,7 @@ class Position(enum.IntEnum):
                 field="position",
             )
         return position
+
+
+UNKNOWN_POSITIONS = tuple(int(position) for position in Position if position.is_unknown)
+"""Their numbers."""

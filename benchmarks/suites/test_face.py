@@ -28,7 +28,7 @@ from enrollment.models import pack_folder
 from enrollment.synthesis.face_templates import bulk_face_vectors, vary
 from matcher.comparators import index_for
 from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator
-from matcher.gallery import ShortlistParameters
+from matcher.gallery_view import ShortlistParameters
 from matcher.modality import ReferenceIndex
 from matcher.positions import Modality, Position
 from matcher.templates import FaceTemplate

@@ -31,8 +31,8 @@ from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.index import FingerIndex
 from matcher.finger.parameters import FINGER_ALGORITHM
-from matcher.gallery import ShortlistParameters
-from matcher.modality import ReferenceIndex
+from matcher.gallery_view import ShortlistParameters
+from matcher.modality import Comparator, IndexView
 from matcher.positions import Position
 from matcher.templates import FingerTemplate
 
@@ -62,7 +62,8 @@ class Minutiae:
 class FingerGallery:
     """An index of bulk minutiae sets, and another impression of one of them."""
 
-    index: ReferenceIndex
+    comparator: Comparator
+    view: IndexView
     count: int
     probe: PreparedFinger
     mate: int
@@ -94,9 +95,11 @@ def gallery(sizes: Sizes) -> FingerGallery:
     templates = bulk_finger_templates(sizes.fingers, SEED)
     index = index_for(templates[0].modality, templates[0].algorithm)
     for start in range(0, len(templates), 10_000):
-        index.apply([], [(start + i, 1, t) for i, t in enumerate(templates[start : start + 10_000])])
+        index.append(templates[start : start + 10_000])
     mate = sizes.fingers // 3
-    return FingerGallery(index, len(templates), index.comparator.prepare(vary(templates[mate], 1)), mate)
+    return FingerGallery(
+        index.comparator, index.view(), len(templates), index.comparator.prepare(vary(templates[mate], 1)), mate
+    )
 
 
 def test_extraction(benchmark: Benchmark, prints: Prints, extractors: Extractors, sizes: Sizes) -> None:
@@ -267,7 +270,7 @@ def test_rescoring(benchmark: Benchmark, minutiae: Minutiae, gallery: FingerGall
     references = np.arange(min(RESCORED, gallery.count), dtype=np.int64)
 
     def ours() -> NDArray[np.float64]:
-        return gallery.index.compare(gallery.probe, references)
+        return gallery.view.compare(gallery.probe, references)
 
     assert np.isfinite(ours()).all()
     measure(
@@ -286,13 +289,13 @@ def test_search(benchmark: Benchmark, minutiae: Minutiae, gallery: FingerGallery
     everybody = np.arange(gallery.count, dtype=np.int64)
 
     def ours() -> tuple[int, float]:
-        found = gallery.index.shortlist([gallery.probe], count)[0]
-        scores = gallery.index.compare(gallery.probe, found)
+        found = gallery.view.shortlist([gallery.probe], count)[0]
+        scores = gallery.view.compare(gallery.probe, found)
         best = int(np.argmax(scores))
         return int(found[best]), float(scores[best])
 
     def exhaustive() -> tuple[int, float]:
-        scores = gallery.index.compare(gallery.probe, everybody)
+        scores = gallery.view.compare(gallery.probe, everybody)
         return int(np.argmax(scores)), float(scores.max())
 
     assert ours() == exhaustive()
@@ -322,7 +325,7 @@ def vectors(sizes: Sizes) -> FingerIndex:
         drawn = rng.normal(0.0, p.scale / np.sqrt(p.numbers), (min(10_000, sizes.vectors - start), p.numbers))
         whole = np.clip(np.rint(drawn), -127, 127).astype(np.int8)
         made = [dataclasses.replace(bare, vector=v, vector_model=index.model.number) for v in whole]
-        index.apply([], [(start + i, 1, t) for i, t in enumerate(made)])
+        index.append(made)
     return index
 
 
@@ -330,14 +333,14 @@ def test_vectors(benchmark: Benchmark, vectors: FingerIndex, sizes: Sizes) -> No
     """The first step of a shortlist, as ``FingerIndex`` takes it."""
     benchmark.group = "finger 1:N"
     probe = vectors.comparator.prepare(bulk_finger_templates(1, SEED)[0])
-    count, everybody = ShortlistParameters().count(sizes.vectors), np.ones(sizes.vectors, np.bool_)
-    rows = vectors.vectors().astype(np.float32)
+    view, count = vectors.view(), ShortlistParameters().count(sizes.vectors)
+    rows = view.vectors().astype(np.float32)
     (searched,) = vectors.model.encode([probe]).astype(np.float32)
     flat = faiss.IndexFlatIP(rows.shape[1])
     flat.add(rows)
 
     def ours() -> NDArray[np.int64]:
-        return vectors.nearest([probe], count, everybody)[0]
+        return view.nearest([probe], count)[0]
 
     def theirs() -> NDArray[np.int64]:
         return np.asarray(flat.search(searched[None], count)[1][0])

@@ -19,9 +19,10 @@ from benchmarks.suites.pairs import Benchmark, Peer, measure
 from benchmarks.suites.sizes import Sizes
 from enrollment.synthesis.finger import synthesise_finger
 from enrollment.synthesis.finger_templates import bulk_finger_templates, vary
-from matcher.finger.comparison import FingerComparator, FingerRows, rows_of
+from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.evidence import PairModel
+from matcher.finger.rows import FingerRows, rows_of
 from matcher.templates import FingerTemplate
 
 SEED = 21

@@ -24,10 +24,11 @@ from enrollment.extract.extractors import Extractors
 from enrollment.images import decode_image
 from enrollment.synthesis.iris import synthesise_eye
 from enrollment.synthesis.iris_templates import bulk_iris_templates, vary
-from matcher.gallery import ShortlistParameters
+from matcher.gallery_view import ShortlistParameters
 from matcher.iris.comparison import IrisComparator, PreparedIris
-from matcher.iris.index import IrisIndex, IrisScan
+from matcher.iris.index import IrisIndex
 from matcher.iris.parameters import PARAMETERS, CodeParameters
+from matcher.iris.view import IrisScan
 from matcher.positions import Position
 from matcher.templates import IrisTemplate
 
@@ -59,7 +60,7 @@ def gallery(sizes: Sizes) -> IrisGallery:
     templates = bulk_iris_templates(sizes.irises, SEED)
     two_stages = IrisIndex()
     for start in range(0, len(templates), 50_000):
-        two_stages.apply([], [(start + i, 1, t) for i, t in enumerate(templates[start : start + 50_000])])
+        two_stages.append(templates[start : start + 50_000])
     exact = copy.copy(two_stages)
     exact.scan = IrisScan.EXACT
     codes = np.stack([t.search.bits for t in templates])
@@ -169,7 +170,7 @@ def _check_mates(gallery: IrisGallery) -> None:
     """Second captures of the first eyes: whatever the exact scan finds, the two stages find."""
     eyes = bulk_iris_templates(MATES, SEED)
     probes = [gallery.two_stages.check(vary(eye, 2 + number, flips=0.28)) for number, eye in enumerate(eyes)]
-    fast, exact = (i.shortlist(probes, gallery.count) for i in (gallery.two_stages, gallery.exact))
+    fast, exact = (i.view().shortlist(probes, gallery.count) for i in (gallery.two_stages, gallery.exact))
     assert [int(ids[0]) for ids in exact] == list(range(MATES))
     assert [int(ids[0]) for ids in fast] == list(range(MATES))
 
@@ -185,7 +186,7 @@ def _measure_search(
     total, count = len(gallery.codes), gallery.count
 
     def ours() -> NDArray[np.int64]:
-        return index.shortlist([gallery.probe], count)[0]
+        return index.view().shortlist([gallery.probe], count)[0]
 
     def flat() -> int:
         distances, ids = gallery.flat.search(gallery.probe.search_bits.view(np.uint8), count)

@@ -32,16 +32,19 @@ def compare_pairs(
     made = {i: t for i, t in enumerate(templates) if t is not None}
     if not len(usable):
         return PairScores(scores, 0.0)
-    any_number, any_template = next(iter(made.items()))
+    any_template = next(iter(made.values()))
     index = index_for(any_template.modality, any_template.algorithm)
-    index.apply([], [(i, 1, t) for i, t in made.items()])
+    rows = np.full(len(templates), -1, np.int64)
+    rows[list(made)] = np.arange(len(made))
+    index.append(list(made.values()))
+    view = index.view()
     # The first comparison compiles machine code, which is not to be timed.
-    index.compare(index.comparator.prepare(any_template), np.array([any_number], np.int64))
+    view.compare(index.comparator.prepare(any_template), np.zeros(1, np.int64))
     began = time.perf_counter()
     order = usable[np.argsort(pairs[usable, 0], kind="stable")]
     probes, starts = np.unique(pairs[order, 0], return_index=True)
     for done, (probe, members) in enumerate(zip(probes.tolist(), np.split(order, starts[1:]), strict=True), 1):
         prepared = index.comparator.prepare(made[probe])
-        scores[members] = index.compare(prepared, pairs[members, 1])
+        scores[members] = view.compare(prepared, rows[pairs[members, 1]])
         progress("comparisons", done, len(probes))
     return PairScores(scores, time.perf_counter() - began)

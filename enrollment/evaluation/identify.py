@@ -34,8 +34,8 @@ from enrollment.settings import Settings, load_settings
 from matcher.calibration import Calibrations
 from matcher.changes import EncounterEnrolled, Reference
 from matcher.errors import InvalidInput
+from matcher.found_subjects import Probe
 from matcher.fusion_model import FusionModel
-from matcher.gallery import Probe
 from matcher.positions import Modality
 from matcher.search import MAX_CANDIDATES, SearchEngine, SearchRequest
 from matcher.shards.local import LocalShards

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from matcher.errors import ModelMismatch
 from matcher.finger.alignment import AlignmentTables, alignment_space, alignment_tables
 from matcher.finger.cylinders import PreparedFinger, prepare_finger
 from matcher.finger.evidence import FEATURES, EvidenceTables, PairModel, measure, score
-from matcher.finger.pairing import SIMILARITY_STEPS, PairingTables, pairing_space, pairing_tables
+from matcher.finger.pairing import SIMILARITY_STEPS, WIDTH, PairingTables, pairing_space, pairing_tables
 from matcher.finger.parameters import (
     FINGER_ALGORITHM,
     MINDTCT_ALGORITHM,
@@ -29,27 +28,9 @@ from matcher.finger.parameters import (
     ComparisonParameters,
     CylinderParameters,
 )
+from matcher.finger.rows import HEAD, FingerRows, rows_of
 from matcher.positions import Modality
 from matcher.templates import FingerTemplate, Template
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class FingerRows:
-    """Prepared fingers one behind the other, as the batch kernel reads them.
-
-    Attributes:
-        bits: uint64[m, 6]; x, y: float32[m]; angle: int16[m]: all minutiae of all fingers (see ``PreparedFinger``).
-        start, count: int64[s], int32[s], where the minutiae of each finger begin, and how many.
-        key: uint64[s], see ``PreparedFinger``.
-    """
-
-    bits: NDArray[np.uint64]
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
-    angle: NDArray[np.int16]
-    start: NDArray[np.int64]
-    count: NDArray[np.int32]
-    key: NDArray[np.uint64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,13 +155,8 @@ class FingerComparator:
             probe.y,
             probe.angle,
             np.uint64(probe.key),
-            rows.bits,
-            rows.x,
-            rows.y,
-            rows.angle,
+            rows.words,
             rows.start,
-            rows.count,
-            rows.key,
             slots,
             # Plain tuples: numba takes 0.1 ms to find out the type of a named one.
             tuple(self._full_circle if full_circle else self.tables),
@@ -197,23 +173,6 @@ class FingerComparator:
 _FIRST = np.zeros(1, np.int64)
 
 
-def rows_of(fingers: Sequence[PreparedFinger]) -> FingerRows:
-    """Prepared fingers one behind the other; a single one is not copied."""
-    counts = np.array([len(finger) for finger in fingers], np.int32)
-    keys = np.array([finger.key for finger in fingers], np.uint64)
-    starts = np.cumsum(counts, dtype=np.int64) - counts
-    if len(fingers) == 1:
-        (one,) = fingers
-        return FingerRows(one.bits, one.x, one.y, one.angle, starts, counts, keys)
-    bits, x, y, angle = (
-        np.concatenate([finger.bits for finger in fingers]),
-        np.concatenate([finger.x for finger in fingers]),
-        np.concatenate([finger.y for finger in fingers]),
-        np.concatenate([finger.angle for finger in fingers]),
-    )
-    return FingerRows(bits, x, y, angle, starts, counts, keys)
-
-
 @kernel
 def _compare_many(
     bits: NDArray[np.uint64],
@@ -221,13 +180,8 @@ def _compare_many(
     y: NDArray[np.float32],
     angle: NDArray[np.int16],
     key: int | np.uint64,
-    all_bits: NDArray[np.uint64],
-    all_x: NDArray[np.float32],
-    all_y: NDArray[np.float32],
-    all_angle: NDArray[np.int16],
+    all_words: NDArray[np.uint64],
     start: NDArray[np.int64],
-    count: NDArray[np.int32],
-    keys: NDArray[np.uint64],
     slots: NDArray[np.int64],
     pairing_values: tuple[Any, ...],
     alignment_values: tuple[Any, ...],
@@ -241,21 +195,28 @@ def _compare_many(
     pairing, alignment = PairingTables(*pairing_values), AlignmentTables(*alignment_values)
     model = EvidenceTables(*model_values)
     p, a = pairing_space(bits.shape[1]), alignment_space()
-    n = x.shape[0]
+    n, words = bits.shape
+    halves = all_words.view(np.int16)
+    space_x, space_y = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     for s in range(slots.shape[0]):
         slot = slots[s]
         if slot < 0:
             scores[s] = relaxed[s] = np.nan
             continue
-        begin, m = start[slot], np.int64(count[slot])
-        end = begin + m
+        begin = start[slot]
+        other_key, m = all_words[begin], np.int64(all_words[begin + 1])
         if min(n, m) < pairing.min_minutiae:
             scores[s] = relaxed[s] = 0.0
             continue
         row = features[min(s, features.shape[0] - 1)]
-        other_bits, other_x = all_bits[begin:end], all_x[begin:end]
-        other_y, other_angle = all_y[begin:end], all_angle[begin:end]
-        if n < m or (n == m and key <= keys[slot]):
+        begin += HEAD
+        end = begin + m * words
+        other_bits = all_words[begin:end].reshape(m, words)
+        begin = 4 * end
+        for i in range(m):
+            space_x[i], space_y[i] = halves[begin + i], halves[begin + m + i]
+        other_x, other_y, other_angle = space_x[:m], space_y[:m], halves[begin + 2 * m : begin + 3 * m]
+        if n < m or (n == m and key <= other_key):
             relaxed[s] = measure(
                 bits, x, y, angle, other_bits, other_x, other_y, other_angle, gate, pairing, alignment, p, a, row
             )

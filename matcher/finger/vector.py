@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.compiled import kernel
 from matcher.errors import InvalidInput
 from matcher.finger.cylinders import TURN, PreparedFinger, cell_contributions
 from matcher.finger.parameters import CylinderParameters, VectorParameters
@@ -47,8 +48,8 @@ def describe_minutiae(
     """float32[n, bits + 4]: step 1."""
     x, y = finger.x.astype(np.float64), finger.y.astype(np.float64)
     theta = finger.angle.astype(np.float64) * (2.0 * math.pi / TURN)
-    cells = cell_contributions(x, y, theta, cylinders)
-    soft = 1.0 / (1.0 + np.exp(-p.steepness * (cells - p.centre)))
+    cells = cell_contributions(finger.x, finger.y, finger.angle, cylinders)
+    soft = 1.0 / (1.0 + np.exp((-p.steepness * (cells - p.centre)).astype(np.float32)))
     place = np.stack([np.cos(theta), np.sin(theta), (x - x.mean()) / p.length, (y - y.mean()) / p.length], axis=1)
     return np.concatenate([soft, place], axis=1).astype(np.float32)
 
@@ -59,17 +60,61 @@ def sum_residuals(
     """float32[words * d], unit length: step 3, for the reduced minutiae (float32[n, d]) of one finger."""
     squares = np.einsum("wd,wd->w", words, words)
     distance = np.einsum("nd,nd->n", reduced, reduced)[:, None] - 2.0 * (reduced @ words.T) + squares
-    near = np.argpartition(distance, nearest - 1, axis=1)[:, :nearest]
-    chosen = np.take_along_axis(distance, near, axis=1)
-    share = np.exp(-(chosen - chosen.min(axis=1, keepdims=True)) / softness)
-    weight = np.zeros_like(distance)
-    np.put_along_axis(weight, near, share / share.sum(axis=1, keepdims=True), axis=1)
-    sums = weight.T @ reduced - weight.sum(axis=0)[:, None] * words
-    sums = np.sign(sums) * np.sqrt(np.abs(sums))
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    sums /= np.sqrt(np.maximum(lengths, 1e-12))
-    flat = sums.ravel()
-    return np.asarray(flat / max(float(np.linalg.norm(flat)), 1e-12), np.float32)
+    sums = np.zeros(words.shape, np.float32)
+    _sum_shared(reduced, words, distance, nearest, softness, sums)
+    return sums.ravel()
+
+
+@kernel
+def _sum_shared(
+    reduced: NDArray[np.float32],
+    words: NDArray[np.float32],
+    distance: NDArray[np.float32],
+    nearest: int,
+    softness: float,
+    sums: NDArray[np.float32],
+) -> None:
+    """Fills in ``sums``, float32[words, d] of zeros.
+
+    Args:
+        distance: float32[n, words], squared.
+    """
+    n, d = reduced.shape
+    near, share = np.empty(nearest, np.int64), np.empty(nearest)
+    for i in range(n):
+        kept = 0
+        for w in range(words.shape[0]):
+            # Among the nearest so far, in order.
+            if kept < nearest or distance[i, w] < distance[i, near[kept - 1]]:
+                kept = min(kept + 1, nearest)
+                k = kept - 1
+                while k > 0 and distance[i, w] < distance[i, near[k - 1]]:
+                    near[k] = near[k - 1]
+                    k -= 1
+                near[k] = w
+        total = 0.0
+        for k in range(kept):
+            share[k] = math.exp(-(distance[i, near[k]] - distance[i, near[0]]) / softness)
+            total += share[k]
+        for k in range(kept):
+            w, part = near[k], np.float32(share[k] / total)
+            for j in range(d):
+                sums[w, j] += part * (reduced[i, j] - words[w, j])
+    everything = 0.0
+    for w in range(words.shape[0]):
+        # The roots' squares are the sums themselves.
+        length = 0.0
+        for j in range(d):
+            length += abs(sums[w, j])
+        scale = np.float32(1.0 / math.sqrt(max(math.sqrt(length), 1e-12)))
+        for j in range(d):
+            root = math.sqrt(abs(sums[w, j])) * scale
+            sums[w, j] = root if sums[w, j] >= 0.0 else -root
+        everything += length * scale * scale
+    unit = np.float32(1.0 / max(math.sqrt(everything), 1e-12))
+    for w in range(words.shape[0]):
+        for j in range(d):
+            sums[w, j] *= unit
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -134,18 +134,19 @@ def score_blocks(
 def score_rows(
     bits: Words,
     masks: Words,
-    table: Words,
+    codes: Words,
+    code_masks: Words,
     rows: NDArray[np.int64],
     floor: int,
     reference_bits: float,
     scores: NDArray[np.float64],
 ) -> None:
-    """Best score over all rotations of a probe against chosen rows of a table. Releases the GIL.
+    """Best score over all rotations of a probe against chosen rows of two tables. Releases the GIL.
 
     Args:
         bits, masks: uint64[rotations, words], as for ``score_blocks``.
-        table: uint64[references, 2 words], each row the code, then its mask.
-        rows: int64[n], rows of ``table``.
+        codes, code_masks: uint64[references, words].
+        rows: int64[n], rows of the tables.
         floor, reference_bits: as for ``score_blocks``.
         scores: float64[n], is filled; NaN where too few bits can be compared.
     """
@@ -156,10 +157,10 @@ def score_rows(
     for start in range(0, rows.shape[0], LANES):
         size = min(LANES, rows.shape[0] - start)
         for j in range(size):
-            row = table[rows[start + j]]
+            code, mask = codes[rows[start + j]], code_masks[rows[start + j]]
             for w in range(words):
-                block[0, w, j] = row[w]
-                block[1, w, j] = row[words + w]
+                block[0, w, j] = code[w]
+                block[1, w, j] = mask[w]
         _score_block(bits, masks, block, floor, reference_bits, counts, square, compared, of)
         for j in range(size):
             scores[start + j] = of[j]

@@ -1,25 +1,30 @@
-"""Where the iris codes of an index lie in memory: row by row in FAISS, in blocks, and apart from both.
+"""Where the iris codes of an index lie in memory: rows, once more in blocks, and a mapped file.
 
-* Search codes and masks, side by side in a row, in a FAISS ``IndexBinaryFlat`` (512 bytes an eye).
+* Search codes and their masks, row by row, in two arrays (256 bytes an eye each); masked bits are 0. FAISS looks at the
+  codes where they lie.
 * The beginning of the search code, which the first stage of a search goes through, once more in blocks of 64 eyes,
   word after word, so that the processor's vectors hold one word of several eyes (128 bytes an eye).
 * Verification codes in a mapped file (2 KB an eye): only what a search has found is looked up there.
+
+Rows are only ever appended. A block that is partly filled gets further rows, each in a lane of its own, so that nobody
+who knows of fewer rows sees a change.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.growing import GrowingArray
 from matcher.iris.comparison import verification_row
 from matcher.iris.kernel import LANES
 from matcher.iris.parameters import IrisParameters
 from matcher.mapped import MappedArray
+from matcher.modality import MemoryUse
 from matcher.templates import IrisTemplate
 
 Words = NDArray[np.uint64]
@@ -28,45 +33,61 @@ _CHUNK = 65536
 """Rows that are copied at a time."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class IrisRows:
+    """The rows that there were at one moment.
+
+    Attributes:
+        codes, masks: uint64[rows, words], search codes and their masks.
+        blocks: uint64[blocks, 2, words of the prefix, 64], the search codes' beginnings and masks; what lies behind the
+            last row is of no account.
+        verification: uint64[rows, 2, columns], verification codes and masks.
+    """
+
+    codes: Words
+    masks: Words
+    blocks: Words
+    verification: Words
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
 class IrisStorage:
-    """Codes of references by row, appended, never changed. Not synchronised.
+    """Codes of references by row, appended, never changed; one writer at a time, any number of readers of ``rows``.
 
     Args:
         parameters: the layout of the codes.
         folder: where the mapped file lies; None for the system's folder of temporary files.
+
+    Raises:
+        StorageFailure: no file can be made there.
     """
 
     def __init__(self, parameters: IrisParameters, folder: Path | None = None) -> None:
-        self._search_words = parameters.search.words
         self._prefix_words = parameters.prefix.words
-        self._faiss: Any = faiss.IndexBinaryFlat(2 * 64 * self._search_words)
-        self._blocks = np.zeros((1, 2, self._prefix_words, LANES), np.uint64)
+        self._codes = GrowingArray(np.uint64, (parameters.search.words,))
+        self._masks = GrowingArray(np.uint64, (parameters.search.words,))
+        self._blocks = GrowingArray(np.uint64, (2, self._prefix_words, LANES))
         self._verification = MappedArray(np.uint64, (2, parameters.verification.columns), folder)
+        self._size = 0
 
     def __len__(self) -> int:
-        """Rows used."""
-        return int(self._faiss.ntotal)
+        return self._size
 
     @property
-    def search(self) -> Words:
-        """uint64[rows, 2 words], search code, then mask: FAISS's own memory, good until the next ``append``."""
-        if len(self) == 0:
-            return np.zeros((0, 2 * self._search_words), np.uint64)
-        stored: NDArray[np.uint8] = faiss.rev_swig_ptr(self._faiss.xb.data(), len(self) * self._faiss.code_size)
-        return stored.view(np.uint64).reshape(len(self), -1)
-
-    @property
-    def blocks(self) -> Words:
-        """uint64[blocks, 2, words, 64], the search codes' beginnings and masks; zeros behind the last row."""
-        return self._blocks[: -(-len(self) // LANES)]
-
-    @property
-    def verification(self) -> Words:
-        """uint64[rows, 2, columns], verification codes and masks."""
-        return self._verification.values
+    def rows(self) -> IrisRows:
+        """All rows that there are now, without a copy."""
+        size = self._size
+        return IrisRows(
+            self._codes.values[:size],
+            self._masks.values[:size],
+            self._blocks.values[: -(-size // LANES)],
+            self._verification.values[:size],
+        )
 
     def reserve(self, rows: int) -> None:
-        """Makes room for so many rows more, so that ``append`` and ``copy`` of them cannot fail.
+        """Makes room for so many rows more, so that ``append`` of them cannot fail.
 
         Raises:
             StorageFailure: there is no room for the mapped file. Nothing is changed then.
@@ -76,32 +97,35 @@ class IrisStorage:
     def append(self, templates: Sequence[IrisTemplate]) -> None:
         """Adds rows for templates of the layout; raises as ``reserve``."""
         if templates:
-            search = np.stack([np.concatenate([t.search.bits, t.search.mask]) for t in templates])
-            self._append(search, np.stack([verification_row(t.verification) for t in templates]))
+            self._append(
+                np.stack([t.search.bits for t in templates]),
+                np.stack([t.search.mask for t in templates]),
+                np.stack([verification_row(t.verification) for t in templates]),
+            )
 
-    def copy(self, other: IrisStorage, rows: NDArray[np.int64]) -> None:
+    def copy(self, other: IrisRows, rows: NDArray[np.int64]) -> None:
         """Adds these rows of another storage, in the order given; raises as ``reserve``."""
         self.reserve(len(rows))
         for start in range(0, len(rows), _CHUNK):
             chosen = rows[start : start + _CHUNK]
-            self._append(other.search[chosen], other.verification[chosen])
+            self._append(other.codes[chosen], other.masks[chosen], other.verification[chosen])
 
-    def _append(self, search: Words, verification: Words) -> None:
-        start, end = len(self), len(self) + len(search)
+    def memory(self) -> list[MemoryUse]:
+        """What it takes, as it is used, by part."""
+        return [
+            MemoryUse("search codes", self._codes.nbytes + self._masks.nbytes, 0),
+            MemoryUse("first stage", self._blocks.nbytes, 0),
+            MemoryUse("verification codes", 0, self._verification.nbytes),
+        ]
+
+    def _append(self, codes: Words, masks: Words, verification: Words) -> None:
         self._verification.extend(verification)
-        self._blocks = _grown(self._blocks, -(-end // LANES))
-        rows = np.arange(start, end)
-        words = self._prefix_words
-        for part in range(2):
-            at = part * self._search_words
-            self._blocks[rows // LANES, part, :, rows % LANES] = search[:, at : at + words]
-        self._faiss.add(np.ascontiguousarray(search).view(np.uint8))
-
-
-def _grown(table: Words, need: int) -> Words:
-    """The table with room for ``need`` entries, at least twice as many as before where it must grow."""
-    if need <= len(table):
-        return table
-    grown = np.zeros((max(need, 2 * len(table)), *table.shape[1:]), np.uint64)
-    grown[: len(table)] = table
-    return grown
+        self._codes.extend(codes)
+        self._masks.extend(masks)
+        start, end = self._size, self._size + len(codes)
+        self._blocks.add(-(-end // LANES) - len(self._blocks))
+        blocks, rows = self._blocks.values, np.arange(start, end)
+        for part, words in enumerate((codes, masks)):
+            blocks[rows // LANES, part, :, rows % LANES] = words[:, : self._prefix_words]
+        # Only now does anybody learn of them.
+        self._size = end

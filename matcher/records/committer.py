@@ -11,17 +11,18 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from matcher.changes import Change
 from matcher.errors import AmbisError, Overloaded, StorageFailure, Unavailable
-from matcher.gallery import IndexKey
+from matcher.gallery_view import IndexKey
 from matcher.positions import Modality
 from matcher.records.entries import Deletion, NewEncounter, Receipt
 from matcher.records.store import RecordStore
 from matcher.shards.backend import ShardBackend
+from matcher.threads import workers
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,8 +41,11 @@ class CommitterParameters:
 
 @dataclasses.dataclass(frozen=True)
 class _Enrolment:
+    """``encounter`` is as the shards want it, which knew references of all in ``beside`` when they were asked."""
+
     encounter: NewEncounter
     done: Future[Receipt]
+    beside: Set[IndexKey]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,13 +108,18 @@ class Committer:
     def enrol(self, encounter: NewEncounter, timeout: float | None = None) -> Receipt:
         """Enrols an encounter; returns when it is on disk and searchable.
 
+        What computes is done in the calling thread (or one of the pool's), so that the one that writes only writes.
+
         Raises:
+            ModelMismatch, TemplateInvalid: the shards could not take a template.
             AlreadyExists, NotFound, PreconditionFailed: see RecordStore.enrol.
             Overloaded: too many changes are waiting.
             StorageFailure, Unavailable: not acknowledged; sending it again with the same key is safe.
         """
         done: Future[Receipt] = Future()
-        self._put(_Enrolment(encounter, done), timeout)
+        beside = self._known_keys()
+        completed = workers().run(lambda: self._completed(encounter))
+        self._put(_Enrolment(completed, done, beside), timeout)
         return done.result()
 
     def delete_subject(self, subject_id: str, transaction_id: str, timeout: float | None = None) -> Deletion:
@@ -160,6 +169,11 @@ class Committer:
         with self._applied:
             self._applied.wait_for(lambda: self._backend.applied_lsn >= lsn or self._closed, timeout)
             return self._backend.applied_lsn >= lsn
+
+    @property
+    def waiting(self) -> int:
+        """Changes that wait for the writing thread, about."""
+        return self._queue.qsize()
 
     @property
     def fault(self) -> str:
@@ -229,7 +243,7 @@ class Committer:
         try:
             for item in offered:
                 try:
-                    encounters.append(self._completed(item.encounter))
+                    encounters.append(self._fitting(item))
                 except AmbisError as refusal:
                     item.done.set_exception(refusal)
                 else:
@@ -252,6 +266,24 @@ class Committer:
 
     def _known_keys(self) -> set[IndexKey]:
         return {key for key, count in self._backend.references().items() if count}
+
+    def _fitting(self, item: _Enrolment) -> NewEncounter:
+        """The encounter, when the shards can take it now.
+
+        They were asked before it was queued. Since then a model may have been changed, or a first template of a
+        modality have come in, which decides what others fit beside it: then they are asked again. Nothing changes
+        between this and the commit, because both are on the writing thread.
+
+        Raises:
+            AmbisError: the shards could not take a template.
+        """
+        known = self._known_keys()
+        for sample in item.encounter.samples:
+            modality, algorithm = sample.template.modality, sample.template.algorithm
+            here = {key for key in known if key[0] is modality}
+            if here != {(modality, algorithm)} or not here <= item.beside:
+                return self._completed(item.encounter)
+        return item.encounter
 
     def _completed(self, encounter: NewEncounter) -> NewEncounter:
         """With its templates as they are to be stored.

@@ -7,6 +7,7 @@ import datetime
 import enum
 from collections.abc import Mapping
 
+from matcher.filters import Sex
 from matcher.positions import Position
 from matcher.templates import Template
 
@@ -41,6 +42,7 @@ class NewEncounter:
 
     Attributes:
         idempotency_key, request_sha256: the same key with another hash is refused.
+        birth_year: 0 where it is not known.
         receipt: opaque bytes that are given back when the key comes again.
     """
 
@@ -55,6 +57,8 @@ class NewEncounter:
     context: Mapping[str, str]
     samples: tuple[NewSample, ...]
     receipt: bytes = b""
+    sex: Sex = Sex.UNKNOWN
+    birth_year: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +150,7 @@ class UnmigratedSample:
 
 @dataclasses.dataclass(frozen=True)
 class EncounterSummary:
-    """An encounter on record."""
+    """An encounter on record; ``birth_year`` 0: not known."""
 
     encounter_id: str
     encounter_type: str
@@ -154,6 +158,8 @@ class EncounterSummary:
     context: Mapping[str, str]
     created_at: datetime.datetime
     samples: tuple[SampleSummary, ...]
+    sex: Sex = Sex.UNKNOWN
+    birth_year: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 2
-"""2 has what a change of model needs: its tables, an index, and ``box``. A file of version 1 gets them when it is
-opened."""
+SCHEMA_VERSION = 3
+"""2 has what a change of model needs: its tables, an index, and ``box``; 3 what searches are restricted by. A file of
+an earlier version gets them when it is opened; see ``upgrade``."""
 
 
 class Base(DeclarativeBase):
@@ -35,10 +35,11 @@ class SubjectRow(Base):
 
 
 class EncounterRow(Base):
-    """One capture event of a subject. ``lsn``: the change that put it on record."""
+    """One capture event of a subject. ``lsn``: the change that put it on record. ``sex``, ``birth_year``: 0 where they
+    are not known, as in files of before version 3."""
 
     __tablename__ = "encounters"
-    __table_args__ = (UniqueConstraint("subject", "encounter_id"),)
+    __table_args__ = (UniqueConstraint("subject", "encounter_id"), Index("encounters_type", "encounter_type"))
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     subject: Mapped[int] = mapped_column(ForeignKey("subjects.id"))
@@ -48,6 +49,8 @@ class EncounterRow(Base):
     context: Mapped[dict[str, str]] = mapped_column(JSON)
     lsn: Mapped[int] = mapped_column(Integer, unique=True)
     created_at: Mapped[datetime.datetime] = mapped_column(DateTime)
+    sex: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    birth_year: Mapped[int] = mapped_column(Integer, server_default=text("0"))
 
 
 class SampleRow(Base):

@@ -7,6 +7,7 @@ changes.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import fcntl
 import hashlib
@@ -24,7 +25,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from matcher.changes import Change, EncounterEnrolled, Reference, SubjectDeleted
 from matcher.errors import AlreadyExists, AmbisError, InvalidInput, NotFound, PreconditionFailed, StorageFailure
-from matcher.gallery import MAX_GALLERIES
+from matcher.filters import Sex
 from matcher.positions import Position
 from matcher.records.entries import (
     Deletion,
@@ -57,6 +58,8 @@ from matcher.records.models import (
     SuccessorRow,
 )
 from matcher.records.sample_files import SampleFiles
+from matcher.records.upgrade import upgrade
+from matcher.roster import MAX_GALLERIES
 from matcher.templates import template_from_bytes
 
 log = logging.getLogger(__name__)
@@ -123,18 +126,8 @@ class RecordStore:
             version = connection.scalar(select(SchemaRow.version))
             if version is None:
                 connection.execute(insert(SchemaRow).values(version=SCHEMA_VERSION))
-            elif version == 1:  # create_all has made the tables that were missing
-                _check_readable(connection)
-                connection.exec_driver_sql("ALTER TABLE samples ADD COLUMN box JSON")
-                for index in Base.metadata.tables[SampleRow.__tablename__].indexes:
-                    index.create(connection, checkfirst=True)
-                connection.execute(update(SchemaRow).values(version=SCHEMA_VERSION))
             elif version != SCHEMA_VERSION:
-                raise PreconditionFailed(
-                    f"the data folder has schema {version}, this version of AMBIS needs {SCHEMA_VERSION}; "
-                    "use the AMBIS that wrote it, or load the records anew",
-                    reason="SCHEMA_VERSION",
-                )
+                upgrade(connection, version)
 
     # Writing: one thread at a time.
 
@@ -197,6 +190,8 @@ class RecordStore:
             "context": dict(new.context),
             "lsn": lsn,
             "created_at": now,
+            "sex": int(new.sex),
+            "birth_year": new.birth_year,
         }
         encounter = _key(connection.execute(insert(EncounterRow).values(row)))
         references = tuple(self._add_samples(connection, encounter, new))
@@ -210,7 +205,16 @@ class RecordStore:
                 receipt=new.receipt,
             )
         )
-        change = EncounterEnrolled(lsn, new.subject_id, new.encounter_id, new.galleries, references)
+        change = EncounterEnrolled(
+            lsn,
+            new.subject_id,
+            new.encounter_id,
+            new.galleries,
+            references,
+            new.sex,
+            new.birth_year,
+            new.encounter_type,
+        )
         return Receipt(new.subject_id, new.encounter_id, lsn, False, new.receipt), change
 
     def _add_samples(self, connection: Connection, encounter: int, new: NewEncounter) -> Iterator[Reference]:
@@ -349,6 +353,8 @@ class RecordStore:
                         encounter.context,
                         encounter.created_at,
                         samples,
+                        Sex(encounter.sex),
+                        encounter.birth_year,
                     )
                 )
             return SubjectSummary(subject.subject_id, subject.created_at, tuple(summaries))
@@ -357,6 +363,19 @@ class RecordStore:
         """Names of all galleries that were ever enrolled into."""
         with self._reader.connect() as connection:
             return set(connection.scalars(select(GalleryRow.name)))
+
+    def has_encounter_type(self, name: str) -> bool:
+        """Whether any encounter on record is of this type."""
+        with self._reader.connect() as connection:
+            found = select(EncounterRow.id).where(EncounterRow.encounter_type == name).limit(1)
+            return connection.scalar(found) is not None
+
+    def encounter_types(self) -> list[str]:
+        """The types of all encounters on record, in order, without the empty one. Reads as many rows of an index as
+        there are encounters."""
+        with self._reader.connect() as connection:
+            found = select(EncounterRow.encounter_type).where(EncounterRow.encounter_type != "").distinct()
+            return sorted(connection.scalars(found))
 
     def counts(self) -> tuple[int, int]:
         """(subjects, encounters) on record."""
@@ -397,22 +416,6 @@ class RecordStore:
             after = int(rows[-1].lsn)
             if group:
                 yield group
-
-
-def _check_readable(connection: Connection) -> None:
-    """Raises before a folder of version 1 is taken on, since the AMBIS that wrote it could not open it afterwards:
-    finger and iris templates were laid out in another way."""
-    for row in connection.execute(select(SampleRow.position, SampleRow.template).execution_options(yield_per=_PAGE)):
-        try:
-            template_from_bytes(row.template)
-        except AmbisError as error:
-            modality = Position(row.position).modality
-            raise PreconditionFailed(
-                f"the data folder has {modality} templates of an earlier AMBIS, which this version does not read "
-                f"({error.message}). Nothing was changed: go on with the AMBIS that wrote the folder, or enrol the "
-                "images anew into an empty one",
-                reason="SCHEMA_VERSION",
-            ) from None
 
 
 def check_mode(subject_id: str, mode: SubjectMode, *, known: bool) -> None:
@@ -465,6 +468,9 @@ def _enrolments(connection: Connection, first: int, last: int) -> list[Encounter
             SubjectRow.subject_id,
             EncounterRow.encounter_id,
             EncounterRow.galleries,
+            EncounterRow.sex,
+            EncounterRow.birth_year,
+            EncounterRow.encounter_type,
             SampleRow.id,
             SampleRow.position,
             SampleRow.algorithm,
@@ -477,23 +483,34 @@ def _enrolments(connection: Connection, first: int, last: int) -> list[Encounter
         .where(EncounterRow.lsn >= first, EncounterRow.lsn <= last)
         .order_by(EncounterRow.lsn, SampleRow.id)
     )
-    found: dict[int, tuple[tuple[str, str, tuple[str, ...]], list[Reference]]] = {}
+    found: dict[int, tuple[EncounterEnrolled, list[Reference]]] = {}
     for row in connection.execute(join_active(statement, active)).all():
-        head = (row.subject_id, row.encounter_id, tuple(row.galleries))
         position = Position(row.position)
         template = row.template if sees(active, position, row.algorithm) else row.next
-        if template is None:  # left out at a change of model; the encounter is known all the same
-            found.setdefault(row.lsn, (head, []))
-            continue
         try:
+            if row.lsn not in found:
+                galleries, sex = tuple(row.galleries), Sex(row.sex)
+                change = EncounterEnrolled(
+                    row.lsn,
+                    row.subject_id,
+                    row.encounter_id,
+                    galleries,
+                    (),
+                    sex,
+                    row.birth_year,
+                    row.encounter_type,
+                )
+                found[row.lsn] = change, []
+            if template is None:  # left out at a change of model; the encounter is known all the same
+                continue
             reference = Reference(row.id, position, template_from_bytes(template))
         except (AmbisError, ValueError) as error:
             raise StorageFailure(
                 f"sample {row.id} of subject {row.subject_id!r}, encounter {row.encounter_id!r}, is damaged in the "
                 f"database ({error}); restore a backup"
             ) from error
-        found.setdefault(row.lsn, (head, []))[1].append(reference)
-    return [EncounterEnrolled(lsn, *head, tuple(references)) for lsn, (head, references) in found.items()]
+        found[row.lsn][1].append(reference)
+    return [dataclasses.replace(change, references=tuple(references)) for change, references in found.values()]
 
 
 def _find_receipt(connection: Connection, key: str, request_sha256: str) -> Receipt | None:

@@ -16,6 +16,7 @@ from matcher.errors import InvalidInput, ModelMismatch, Unavailable
 from matcher.records.committer import Committer
 from matcher.records.entries import NewEncounter, NewSample, Receipt, SubjectMode, SubjectSummary
 from matcher.records.store import RecordStore, check_mode
+from matcher.service.attributes import Attributes
 from matcher.service.errors import abort, item_error
 from matcher.service.extraction import SampleUse
 from matcher.service.requests import (
@@ -43,16 +44,24 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         committer: for writing.
         executor: runs the items of bulk streams.
         window: items of one stream in flight.
+        attributes: checks what encounters say of people.
     """
 
     def __init__(
-        self, resolver: SampleResolver, store: RecordStore, committer: Committer, executor: Executor, window: int
+        self,
+        resolver: SampleResolver,
+        store: RecordStore,
+        committer: Committer,
+        executor: Executor,
+        window: int,
+        attributes: Attributes,
     ) -> None:
         self._resolver = resolver
         self._store = store
         self._committer = committer
         self._executor = executor
         self._window = window
+        self._attributes = attributes
 
     def Enroll(  # noqa: N802
         self, request: enrollment_service_pb2.EnrollRequest, context: grpc.ServicerContext
@@ -111,6 +120,8 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         if known is not None:
             return known
         subject_id, encounter_id, mode, galleries = _check_header(encounter)
+        sex = self._attributes.sex(encounter.sex, "encounter.sex")
+        birth_year = self._attributes.birth_year(encounter.birth_year, "encounter.birth_year")
         # The transaction checks again; here it saves the extraction.
         on_record = self._store.has_subject(subject_id)
         known = self._known(key, digest, seconds)  # the first try may have been written in between
@@ -140,6 +151,8 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
                 NewSample(s.position, s.template, s.quality, s.media_type, s.data, s.box) for s in resolved.usable
             ),
             receipt=receipt.SerializeToString(),
+            sex=sex,
+            birth_year=birth_year,
         )
         enrolled = self._committer.enrol(new, seconds)
         log.info("enrolled %d samples, change %d, transaction %s", len(new.samples), enrolled.lsn, transaction_id)
@@ -245,6 +258,8 @@ def _subject(subject: SubjectSummary) -> enrollment_service_pb2.Subject:
             encounter_type=encounter.encounter_type,
             galleries=encounter.galleries,
             context=encounter.context,
+            sex=common_pb2.Sex.ValueType(int(encounter.sex)),
+            birth_year=encounter.birth_year,
         )
         summary.created_at.FromDatetime(encounter.created_at)
         for sample in encounter.samples:

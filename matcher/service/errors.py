@@ -105,7 +105,10 @@ def rich_status(error: errors.AmbisError, transaction_id: str = "") -> status_pb
     if transaction_id:
         add(error_details_pb2.RequestInfo(request_id=transaction_id[:MAX_FIELD]))
     if code in _RETRYABLE:
-        add(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=RETRY_SECONDS)))
+        known = error.retry_seconds if isinstance(error, errors.Overloaded) else None
+        pause = duration_pb2.Duration()
+        pause.FromMilliseconds(round(1000 * (RETRY_SECONDS if known is None else known)))
+        add(error_details_pb2.RetryInfo(retry_delay=pause))
     return status_pb2.Status(code=getattr(code_pb2, code.name), message=message, details=details)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -9,13 +10,15 @@ from concurrent.futures import Executor
 import grpc
 
 from ambis.v1 import common_pb2, identification_service_pb2, identification_service_pb2_grpc
-from matcher.errors import DeadlineExceeded, ModelMismatch, NotFound, PreconditionFailed, Unavailable
-from matcher.gallery import Probe
+from matcher.errors import DeadlineExceeded, ModelMismatch, PreconditionFailed, Unavailable
+from matcher.found_subjects import Probe
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore
 from matcher.search import Candidate, SearchEngine, SearchRequest, SearchResult
+from matcher.service.attributes import Attributes
+from matcher.service.batching import Priority, SearchQueue
 from matcher.service.errors import abort, item_error
-from matcher.service.requests import check_galleries, check_text, check_transaction_id, time_left
+from matcher.service.requests import check_text, check_transaction_id, time_left
 from matcher.service.samples import ResolvedSamples, SampleResolver
 from matcher.service.streams import run_stream
 
@@ -30,8 +33,10 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
 
     Args:
         resolver: samples to templates.
-        engine: searches.
-        store: knows the galleries.
+        engine: compares 1:1.
+        searches: the queue of 1:N searches.
+        attributes: checks what searches are restricted by.
+        store: knows which changes there are.
         committer: knows what searches see.
         executor: runs the items of batch streams.
         window: items of one stream in flight.
@@ -41,6 +46,8 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
         self,
         resolver: SampleResolver,
         engine: SearchEngine,
+        searches: SearchQueue[SearchRequest, SearchResult],
+        attributes: Attributes,
         store: RecordStore,
         committer: Committer,
         executor: Executor,
@@ -48,6 +55,8 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
     ) -> None:
         self._resolver = resolver
         self._engine = engine
+        self._searches = searches
+        self._attributes = attributes
         self._store = store
         self._committer = committer
         self._executor = executor
@@ -59,7 +68,7 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
         """See the contract."""
         try:
             left = time_left(context, SEARCH_SECONDS)
-            result = self._identify(request.transaction_id, request.search, left)
+            result = self._identify(request.transaction_id, request.search, left, Priority.SINGLE, context)
         except Exception as error:
             abort(context, error, request.transaction_id)
         return identification_service_pb2.IdentifyResponse(transaction_id=request.transaction_id, result=result)
@@ -71,49 +80,67 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
     ) -> Iterator[identification_service_pb2.BatchIdentifyResponse]:
         """See the contract."""
         try:
-            yield from run_stream(request_iterator, self._identify_item, self._executor, self._window)
+            work = functools.partial(self._identify_item, context)
+            yield from run_stream(request_iterator, work, self._executor, self._window)
         except Exception as error:
             if context.is_active():
                 abort(context, error)
 
     def _identify_item(
-        self, request: identification_service_pb2.BatchIdentifyRequest
+        self, context: grpc.ServicerContext, request: identification_service_pb2.BatchIdentifyRequest
     ) -> identification_service_pb2.BatchIdentifyResponse:
         response = identification_service_pb2.BatchIdentifyResponse(
             transaction_id=request.transaction_id, sequence=request.sequence
         )
         try:
-            response.result.CopyFrom(self._identify(request.transaction_id, request.search, SEARCH_SECONDS))
+            left = time_left(context, SEARCH_SECONDS)
+            result = self._identify(request.transaction_id, request.search, left, Priority.BULK, context)
+            response.result.CopyFrom(result)
         except Exception as error:
             response.error.CopyFrom(item_error(error, request.transaction_id))
         return response
 
     def _identify(
-        self, transaction_id: str, search: identification_service_pb2.Search, seconds: float
+        self,
+        transaction_id: str,
+        search: identification_service_pb2.Search,
+        seconds: float,
+        priority: Priority,
+        context: grpc.ServicerContext,
     ) -> identification_service_pb2.IdentifyResult:
         generation = self._resolver.generation
+        identify = functools.partial(self._identify_once, transaction_id, search, seconds, priority, context)
         try:
-            return self._identify_once(transaction_id, search, seconds)
+            return identify()
         except ModelMismatch:
             if not self._resolver.was_superseded(generation, seconds):
                 raise
-            return self._identify_once(transaction_id, search, seconds)
+            return identify()
 
     def _identify_once(
-        self, transaction_id: str, search: identification_service_pb2.Search, seconds: float
+        self,
+        transaction_id: str,
+        search: identification_service_pb2.Search,
+        seconds: float,
+        priority: Priority,
+        context: grpc.ServicerContext,
     ) -> identification_service_pb2.IdentifyResult:
+        deadline = self._searches.clock() + seconds
         check_transaction_id(transaction_id)
-        galleries = self._known_galleries(search.galleries)
+        wanted = self._attributes.search_filter(search)
         resolved = self._resolver.resolve(search.samples, accept_partial=search.accept_partial, prefix="search.")
         request = SearchRequest(
             probes=_probes(resolved),
-            galleries=galleries,
+            filter=wanted,
             max_candidates=search.max_candidates or DEFAULT_CANDIDATES,
             score_threshold=search.score_threshold if search.HasField("score_threshold") else 0.0,
             target_fpir=search.target_fpir if search.HasField("target_fpir") else None,
         )
         self._require_current(search.min_lsn, seconds)
-        result = self._engine.identify(request)
+        ticket = self._searches.submit(request, priority, deadline, context.is_active)
+        if priority is Priority.SINGLE:  # a stream would keep what it is told for each of its searches
+            context.add_callback(ticket.cancel)
+        result = ticket.result()
         log.info("searched %d people: %s, transaction %s", result.gallery_size, result.verdict.label, transaction_id)
         return identification_service_pb2.IdentifyResult(
             verdict=common_pb2.Verdict.ValueType(int(result.verdict)),
@@ -127,19 +154,6 @@ class IdentificationServicer(identification_service_pb2_grpc.IdentificationServi
             samples=resolved.reports,
             score_gap=result.score_gap,
         )
-
-    def _known_galleries(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The galleries to search; a misspelt name must not look like "nobody found"."""
-        galleries = check_galleries(names, "search.galleries")
-        known = self._store.galleries() if galleries else set()
-        for name in galleries:
-            if name not in known:
-                raise NotFound(
-                    f"there is no gallery {name!r}; there are: {', '.join(sorted(known)) or 'none yet'}",
-                    reason="GALLERY_NOT_FOUND",
-                    field="search.galleries",
-                )
-        return galleries
 
     def Verify(  # noqa: N802
         self, request: identification_service_pb2.VerifyRequest, context: grpc.ServicerContext

@@ -23,6 +23,7 @@ from matcher.service.extraction import (
     TemplateExtractor,
 )
 from matcher.templates import Template, template_from_bytes
+from matcher.threads import workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SampleResolver:
         successor: the same with the next model of a modality, where one is to be changed to.
         calibrations: a template whose algorithm has no artefact is refused.
         max_samples: samples that one request may hold.
-        workers: extractions that run at the same time; more only make each slower.
+        turns: extractions that run at the same time at most; they share the pool of computing threads.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class SampleResolver:
         calibrations: Calibrations,
         *,
         max_samples: int,
-        workers: int,
+        turns: int,
         successor: TemplateExtractor | None = None,
     ) -> None:
         self._extractor = extractor
@@ -78,7 +79,7 @@ class SampleResolver:
         self._switched = threading.Condition()
         self._calibrations = calibrations
         self._max_samples = max_samples
-        self._turn = threading.BoundedSemaphore(workers)
+        self._turn = threading.BoundedSemaphore(turns)
 
     def status(self) -> Sequence[ExtractorStatus]:
         """What extracts now, one entry a modality."""
@@ -99,9 +100,11 @@ class SampleResolver:
         Raises as a TemplateExtractor."""
         if self._successor is None:
             raise ModalityUnavailable(f"this server has no next model of {position.modality}")
+        successor, face = self._successor, None if box is None else FaceChoice(box=box)
         with self._turn:
-            face = None if box is None else FaceChoice(box=box)
-            return self._successor.extract(position, data, media_type, None, SampleUse(True, True, face))
+            return workers().run(
+                lambda: successor.extract(position, data, media_type, None, SampleUse(True, True, face))
+            )
 
     @property
     def generation(self) -> int:
@@ -219,7 +222,7 @@ class SampleResolver:
         use = dataclasses.replace(use, face=_face_choice(position, image))
         with self._turn:
             ppi = image.ppi if image.HasField("ppi") else None
-            return self._extractor.extract(position, image.data, image.media_type, ppi, use)
+            return workers().run(lambda: self._extractor.extract(position, image.data, image.media_type, ppi, use))
 
     def _ready_made(self, position: Position, sent: common_pb2.Template) -> Template:
         template = template_from_bytes(sent.data)

@@ -32,7 +32,9 @@ from matcher.gallery import Gallery
 from matcher.positions import Modality
 from matcher.records.committer import Committer
 from matcher.records.store import RecordStore, utc_now
-from matcher.search import SearchEngine
+from matcher.search import SearchEngine, SearchRequest, SearchResult
+from matcher.service.attributes import Attributes
+from matcher.service.batching import BatchingParameters, SearchQueue
 from matcher.service.enrollment import EnrollmentServicer
 from matcher.service.extraction import TemplateExtractor
 from matcher.service.identification import IdentificationServicer
@@ -69,6 +71,7 @@ class ServerOptions:
         host, port: where it listens; port 0 takes a free one.
         tls: None for plain text.
         calls: RPCs at the same time; further ones are answered RESOURCE_EXHAUSTED.
+        batching: how searches share passes, and how many wait.
         extraction_workers: images that are extracted at the same time.
         stream_window: items of one bulk stream in flight.
         message_bytes: largest message that is read at all; what is larger than an image may be is refused with a clear
@@ -82,7 +85,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     tls: Tls | None = None
-    calls: int = 64
+    calls: int = 128
+    batching: BatchingParameters = dataclasses.field(default_factory=BatchingParameters)
     extraction_workers: int = 2
     stream_window: int = 16
     message_bytes: int = 128 * 1024 * 1024
@@ -131,11 +135,13 @@ class AmbisServer:
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
         engine = SearchEngine(self._backend, calibrations, decision, fusion)
+        self._searches: SearchQueue[SearchRequest, SearchResult] = SearchQueue(engine.identify_batch, options.batching)
+        attributes = Attributes(self._store)
         resolver = SampleResolver(
             extractor,
             calibrations,
             max_samples=options.max_samples,
-            workers=options.extraction_workers,
+            turns=options.extraction_workers,
             successor=successor,
         )
         self._use_the_model_on_record(resolver)
@@ -155,13 +161,24 @@ class AmbisServer:
         )
         window = options.stream_window
         enrollment_service_pb2_grpc.add_EnrollmentServiceServicer_to_server(
-            EnrollmentServicer(resolver, self._store, self._committer, self._items, window), self._server
+            EnrollmentServicer(resolver, self._store, self._committer, self._items, window, attributes), self._server
         )
         identification_service_pb2_grpc.add_IdentificationServiceServicer_to_server(
-            IdentificationServicer(resolver, engine, self._store, self._committer, self._items, window), self._server
+            IdentificationServicer(
+                resolver, engine, self._searches, attributes, self._store, self._committer, self._items, window
+            ),
+            self._server,
         )
         status_service_pb2_grpc.add_StatusServiceServicer_to_server(
-            StatusServicer(self._store, self._backend, resolver, calibrations, utc_now()), self._server
+            StatusServicer(
+                self._store,
+                self._backend,
+                resolver,
+                calibrations,
+                utc_now(),
+                waiting=lambda: self._searches.waiting,
+            ),
+            self._server,
         )
         migration_service_pb2_grpc.add_MigrationServiceServicer_to_server(MigrationServicer(self._change), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -232,6 +249,7 @@ class AmbisServer:
 
     def _close_records(self) -> None:
         self._change.close()
+        self._searches.close()
         self._items.shutdown()
         self._committer.close()
         self._backend.close()

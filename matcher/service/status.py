@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import grpc
 
@@ -14,12 +16,20 @@ from matcher.service.errors import abort
 from matcher.service.requests import check_transaction_id
 from matcher.service.samples import SampleResolver
 from matcher.shards.backend import ShardBackend
+from matcher.threads import workers
 
 LIBRARIES = ("faiss-cpu", "numba", "numpy", "onnxruntime", "opencv-python-headless", "grpcio", "sqlalchemy")
 
 
 class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
-    """See the contract."""
+    """See the contract.
+
+    Args:
+        store, backend, resolver, calibrations: what the server holds.
+        started_at: naive UTC.
+        waiting: how many searches wait.
+        search_paths: how the references of each modality are scanned, by the modality's name.
+    """
 
     def __init__(
         self,
@@ -28,12 +38,16 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
         resolver: SampleResolver,
         calibrations: Calibrations,
         started_at: datetime.datetime,
+        waiting: Callable[[], int],
+        search_paths: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._store = store
         self._backend = backend
         self._resolver = resolver
         self._calibrations = calibrations
         self._started_at = started_at
+        self._waiting = waiting
+        self._search_paths = search_paths
 
     def GetStatus(  # noqa: N802
         self, request: status_service_pb2.GetStatusRequest, context: grpc.ServicerContext
@@ -56,7 +70,13 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             subjects=subjects,
             encounters=encounters,
             libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+            resident_bytes=resident_bytes(),
+            threads=workers().count,
+            search_paths=self._search_paths(),
+            searches_waiting=self._waiting(),
         )
+        for use in self._backend.memory():
+            response.memory.add(part=use.name, ram_bytes=use.ram, mapped_bytes=use.mapped)
         response.started_at.FromDatetime(self._started_at)
         for name, (people, captures) in sorted(self._backend.galleries().items()):
             response.galleries.add(gallery=name, subjects=people, encounters=captures)
@@ -72,3 +92,12 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
                 calibration_trusted_to=calibration.trusted_to if calibration else 0.0,
             )
         return response
+
+
+def resident_bytes() -> int:
+    """Bytes of RAM that this process takes now (VmRSS of proc(5)); 0 where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)

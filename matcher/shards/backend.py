@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from matcher.changes import Change, OwnedReference
-from matcher.gallery import IndexKey, Probe, SubjectComparisons
+from matcher.errors import AmbisError
+from matcher.filters import EVERYBODY, SearchFilter
+from matcher.found_subjects import FoundSubjects, Probe
+from matcher.gallery_view import GallerySearch, IndexKey
+from matcher.modality import MemoryUse
 from matcher.positions import Modality, Position
 from matcher.templates import Template
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """What several searches found, all at one moment.
+
+    Attributes:
+        subjects: for each search what it found, or why it could not be made.
+        sizes: subjects that a search with each filter went over.
+        lsn: every change up to here was seen.
+    """
+
+    subjects: Sequence[FoundSubjects | AmbisError]
+    sizes: Mapping[SearchFilter, int]
+    lsn: int
 
 
 class ShardBackend(Protocol):
@@ -45,7 +65,7 @@ class ShardBackend(Protocol):
         ...
 
     def check(self, template: Template) -> Template:
-        """See ``Gallery.check``; against every shard."""
+        """See ``GalleryView.check``; against every shard."""
         ...
 
     @property
@@ -53,16 +73,16 @@ class ShardBackend(Protocol):
         """Searches see every change up to here."""
         ...
 
-    def search(self, probes: Sequence[Probe], galleries: Sequence[str] = ()) -> list[SubjectComparisons]:
-        """See ``Gallery.search``; over all shards."""
+    def search(self, searches: Sequence[GallerySearch]) -> Found:
+        """See ``GalleryView.search``; over all shards."""
         ...
 
-    def compare(self, probes: Sequence[Probe], subject_id: str) -> SubjectComparisons | None:
-        """See ``Gallery.compare``."""
+    def compare(self, probes: Sequence[Probe], subject_id: str) -> FoundSubjects | None:
+        """See ``GalleryView.compare``."""
         ...
 
-    def subjects(self, galleries: Sequence[str] = ()) -> int:
-        """Subjects that a search of these galleries goes over."""
+    def subjects(self, which: SearchFilter = EVERYBODY) -> int:
+        """Subjects that a search with this filter goes over."""
         ...
 
     def galleries(self) -> dict[str, tuple[int, int]]:
@@ -71,6 +91,10 @@ class ShardBackend(Protocol):
 
     def references(self) -> dict[IndexKey, int]:
         """References per modality and algorithm."""
+        ...
+
+    def memory(self) -> list[MemoryUse]:
+        """See ``Gallery.memory``; of all shards together."""
         ...
 
     def close(self) -> None:

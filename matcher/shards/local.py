@@ -1,19 +1,21 @@
-"""Shards in this process: one gallery each, searched side by side by threads (the kernels release the GIL)."""
+"""Shards in this process: one gallery each, searched one after the other, each by all computing threads."""
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from matcher.changes import Change, OwnedReference
-from matcher.gallery import Gallery, IndexKey, Probe, SubjectComparisons
-from matcher.locks import ReadWriteLock
+from matcher.errors import AmbisError
+from matcher.filters import EVERYBODY, SearchFilter
+from matcher.found_subjects import FoundSubjects, Probe, join
+from matcher.gallery import Gallery
+from matcher.gallery_view import GallerySearch, GalleryView, IndexKey
+from matcher.modality import MemoryUse
 from matcher.positions import Modality, Position
+from matcher.shards.backend import Found
 from matcher.templates import Template
-
-T = TypeVar("T")
 
 
 class LocalShards:
@@ -28,29 +30,32 @@ class LocalShards:
         if count < 1:
             raise ValueError("at least one shard is needed")
         self._galleries = [make_gallery() for _ in range(count)]
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="shard") if count > 1 else None
-        # Held for the whole of a search so that it sees the same LSN in every shard.
-        self._lock = ReadWriteLock()
-        self._applied = 0
+        self._writing = threading.Lock()
+        self._publish(0)
+        for gallery in self._galleries:
+            gallery.after_compaction = self._show_compacted
 
     def _home(self, subject_id: str) -> int:
         return zlib.crc32(subject_id.encode()) % len(self._galleries)
 
-    def _everywhere(self, call: Callable[[Gallery], T]) -> list[T]:
-        if self._pool is None:
-            return [call(self._galleries[0])]
-        return list(self._pool.map(call, self._galleries))
+    def _publish(self, lsn: int) -> None:
+        """Exchanges what searches see, in all shards at once: one that has begun sees one LSN everywhere."""
+        self._seen: tuple[int, list[GalleryView]] = lsn, [gallery.view() for gallery in self._galleries]
+
+    def _show_compacted(self) -> None:
+        with self._writing:
+            self._publish(self.applied_lsn)
 
     def apply(self, changes: Sequence[Change], lsn: int) -> None:
         """See ShardBackend."""
         parts: list[list[Change]] = [[] for _ in self._galleries]
         for change in changes:
             parts[self._home(change.subject_id)].append(change)
-        with self._lock.write():
+        with self._writing:
             for gallery, part in zip(self._galleries, parts, strict=True):
                 if part:
                     gallery.apply(part)
-            self._applied = max(self._applied, lsn)
+            self._publish(max(self.applied_lsn, lsn))
 
     def replace(
         self,
@@ -68,13 +73,11 @@ class LocalShards:
             for replacement, part in zip(replacements, parts, strict=True):
                 if part:
                     replacement.add(part)
-        for replacement in replacements:
-            replacement.finish()
         lsn = commit()
-        with self._lock.write():
+        with self._writing:
             for replacement in replacements:
                 replacement.take_effect()
-            self._applied = max(self._applied, lsn)
+            self._publish(max(self.applied_lsn, lsn))
 
     def reserve(self, samples: Sequence[tuple[str, Position, Template]]) -> None:
         """See ShardBackend."""
@@ -86,32 +89,36 @@ class LocalShards:
 
     def check(self, template: Template) -> Template:
         """See ShardBackend."""
-        return self._everywhere(lambda g: g.check(template))[0]
+        first, *others = self._seen[1]
+        for view in others:
+            view.require_same_algorithm(template)
+        return first.check(template)
 
     @property
     def applied_lsn(self) -> int:
         """See ShardBackend."""
-        return self._applied
+        return self._seen[0]
 
-    def search(self, probes: Sequence[Probe], galleries: Sequence[str] = ()) -> list[SubjectComparisons]:
+    def search(self, searches: Sequence[GallerySearch]) -> Found:
         """See ShardBackend."""
-        with self._lock.read():
-            return [c for part in self._everywhere(lambda g: g.search(probes, galleries)) for c in part]
+        lsn, views = self._seen
+        found = [view.search(searches) for view in views]
+        sizes = {which: sum(v.roster.subjects(which) for v in views) for which in {s.filter for s in searches}}
+        return Found([_joined(parts) for parts in zip(*found, strict=True)], sizes, lsn)
 
-    def compare(self, probes: Sequence[Probe], subject_id: str) -> SubjectComparisons | None:
+    def compare(self, probes: Sequence[Probe], subject_id: str) -> FoundSubjects | None:
         """See ShardBackend."""
-        with self._lock.read():
-            return self._galleries[self._home(subject_id)].compare(probes, subject_id)
+        return self._seen[1][self._home(subject_id)].compare(probes, subject_id)
 
-    def subjects(self, galleries: Sequence[str] = ()) -> int:
+    def subjects(self, which: SearchFilter = EVERYBODY) -> int:
         """See ShardBackend."""
-        return sum(self._everywhere(lambda g: g.subjects(galleries)))
+        return sum(view.roster.subjects(which) for view in self._seen[1])
 
     def galleries(self) -> dict[str, tuple[int, int]]:
         """See ShardBackend."""
         total: dict[str, tuple[int, int]] = {}
-        for part in self._everywhere(lambda g: g.galleries()):
-            for name, (subjects, encounters) in part.items():
+        for view in self._seen[1]:
+            for name, (subjects, encounters) in view.roster.galleries().items():
                 before = total.get(name, (0, 0))
                 total[name] = (before[0] + subjects, before[1] + encounters)
         return total
@@ -119,12 +126,24 @@ class LocalShards:
     def references(self) -> dict[IndexKey, int]:
         """See ShardBackend."""
         total: dict[IndexKey, int] = {}
-        for part in self._everywhere(lambda g: g.references()):
-            for key, count in part.items():
+        for view in self._seen[1]:
+            for key, count in view.references().items():
                 total[key] = total.get(key, 0) + count
         return total
 
+    def memory(self) -> list[MemoryUse]:
+        """See ShardBackend."""
+        total: dict[str, MemoryUse] = {}
+        for gallery in self._galleries:
+            for use in gallery.memory():
+                before = total.get(use.name, MemoryUse(use.name, 0, 0))
+                total[use.name] = MemoryUse(use.name, before.ram + use.ram, before.mapped + use.mapped)
+        return list(total.values())
+
     def close(self) -> None:
         """See ShardBackend."""
-        if self._pool is not None:
-            self._pool.shutdown()
+
+
+def _joined(parts: Sequence[FoundSubjects | AmbisError]) -> FoundSubjects | AmbisError:
+    found = [part for part in parts if not isinstance(part, AmbisError)]
+    return join(found) if len(found) == len(parts) else next(p for p in parts if isinstance(p, AmbisError))

@@ -8,6 +8,7 @@ import pytest
 
 from enrollment.manifest import read_manifest
 from matcher.errors import InvalidInput
+from matcher.filters import Sex
 from matcher.positions import Position
 from matcher.service.extraction import FaceChoice
 
@@ -22,10 +23,10 @@ def test_rows_of_one_encounter_belong_together_wherever_they_stand(tmp_path: Pat
     found = read_manifest(
         manifest(
             tmp_path,
-            "path,subject_id,modality,position,encounter,ppi,width,height,sex\n"
-            "a.png,s1,finger,right_index,1,500,10,10,F\n"
+            "path,subject_id,modality,position,encounter,ppi,width,height,station\n"
+            "a.png,s1,finger,right_index,1,500,10,10,12\n"
             "b.png,s2,face,frontal,1,,10,10,\n"
-            "c.png,s1,iris,left,1,,10,10,F\n"
+            "c.png,s1,iris,left,1,,10,10,13\n"
             "d.png,s1,finger,unknown,2,1000,10,10,\n",
         )
     )
@@ -39,12 +40,39 @@ def test_rows_of_one_encounter_belong_together_wherever_they_stand(tmp_path: Pat
             "s1",
             "1",
             [("a.png", Position.RIGHT_INDEX, 500.0, 2), ("c.png", Position.IRIS_LEFT, None, 4)],
-            {"sex": "F"},
+            {"station": "12"},
         ),
         ("s2", "1", [("b.png", Position.FACE, None, 3)], {}),
         ("s1", "2", [("d.png", Position.FINGER_UNKNOWN, 1000.0, 5)], {}),
     ]
     assert found.encounters[0].samples[0].path == tmp_path / "a.png"
+
+
+def test_sex_and_year_of_birth_of_an_encounter_may_stand_in_any_of_its_rows(tmp_path: Path) -> None:
+    found = read_manifest(
+        manifest(
+            tmp_path,
+            "path,subject_id,modality,sex,birth_year\n"
+            "a.png,s1,face,,1984\n"
+            "b.png,s1,face,F,\n"
+            "c.png,s2,face,,\n"
+            "d.png,s3,face,x,\n"
+            "e.png,s4,face,m,84\n"
+            "f.png,s1,face,male,\n"
+            "g.png,s1,face,female,1985\n",
+        )
+    )
+    assert [(e.subject_id, e.sex, e.birth_year, len(e.samples)) for e in found.encounters] == [
+        ("s1", Sex.FEMALE, 1984, 2),
+        ("s2", Sex.UNKNOWN, 0, 1),
+    ]
+    assert [(b.line, b.reason) for b in found.bad_rows] == [
+        (5, "SEX_INVALID"),
+        (6, "BIRTH_YEAR_INVALID"),
+        (7, "PERSON_CONTRADICTED"),
+        (8, "PERSON_CONTRADICTED"),
+    ]
+    assert ("s1", "1") in found.incomplete
 
 
 def test_bad_rows_are_listed_with_reasons(tmp_path: Path) -> None:

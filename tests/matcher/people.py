@@ -8,7 +8,7 @@ import numpy as np
 
 from matcher.calibration import Calibration, Calibrations
 from matcher.changes import EncounterEnrolled, Reference
-from matcher.gallery import Probe
+from matcher.found_subjects import Probe
 from matcher.positions import Modality, Position
 from matcher.templates import FaceTemplate, IrisCode, IrisTemplate, Template
 

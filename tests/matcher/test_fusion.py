@@ -44,7 +44,9 @@ def test_many_at_once_equal_one_by_one() -> None:
     rng = np.random.default_rng(2)
     raws, comparisons = rng.uniform(-1, 9, 300), rng.integers(1, 40, 300)
     comparisons[:100] = 1
-    for raw, m, found in zip(raws, comparisons, calibrate_positions(CALIBRATION, raws, comparisons), strict=True):
+    together = calibrate_positions(CALIBRATION, raws, comparisons)
+    for number, (raw, m) in enumerate(zip(raws, comparisons, strict=True)):
+        found = together.at(number)
         penalty = 10 * math.log10(m)
         score = max(0.0, float(CALIBRATION.to_score(raw)) - penalty)
         limit = max(0.0, CALIBRATION.trusted_to - penalty)

@@ -5,17 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from enrollment.synthesis.finger_templates import bulk_finger_templates
-from matcher.changes import SubjectDeleted
-from matcher.errors import ModelMismatch, StorageFailure, TemplateInvalid
-from matcher.gallery import Gallery, Probe, ShortlistParameters
+from matcher.changes import EncounterEnrolled, Reference, SubjectDeleted
+from matcher.errors import AmbisError, ModelMismatch, StorageFailure, TemplateInvalid
+from matcher.face.index import FaceIndex
+from matcher.filters import SearchFilter, Sex
+from matcher.found_subjects import Probe
+from matcher.gallery import Gallery
+from matcher.gallery_view import GallerySearch, ShortlistParameters
+from matcher.part import CompactionParameters
 from matcher.positions import Position
 from matcher.templates import FingerTemplate
 from tests.matcher.people import enrolled, face, face_probe, iris
+
+
+def among(*names: str) -> SearchFilter:
+    return SearchFilter(galleries=names)
 
 
 def gallery_of(count: int, **options: int) -> Gallery:
@@ -24,8 +35,8 @@ def gallery_of(count: int, **options: int) -> Gallery:
     return gallery
 
 
-def best(gallery: Gallery, probe: Probe, galleries: tuple[str, ...] = ()) -> str:
-    found = gallery.search([probe], galleries)
+def best(gallery: Gallery, probe: Probe) -> str:
+    found = gallery.search([probe])
     return max(found, key=lambda s: max((c.raw for c in s.comparisons), default=-9.0)).subject_id
 
 
@@ -48,7 +59,7 @@ def test_shortlist_is_capped_but_keeps_the_best() -> None:
 
 
 def test_candidate_of_one_modality_gets_scores_of_all() -> None:
-    gallery = Gallery(ShortlistParameters(minimum=1, fraction=1e-9))
+    gallery = Gallery(ShortlistParameters(minimum=1))
     # p0's face resembles the probe, p1's eye does; each must come back with both comparisons.
     gallery.apply(
         [
@@ -94,13 +105,13 @@ def test_gallery_filter_applies_to_candidates_and_evidence() -> None:
         ]
     )
     assert gallery.subjects() == 2
-    assert gallery.subjects(["red"]) == 1
-    assert gallery.subjects(["blue"]) == 2
-    assert gallery.subjects(["green"]) == 0
-    assert {s.subject_id for s in gallery.search([face_probe(1)], ["red"])} == {"a"}
-    assert {s.subject_id for s in gallery.search([face_probe(1)], ["blue"])} == {"b"}
-    assert gallery.search([face_probe(1)], ["green"]) == []
-    both = gallery.search([face_probe(1), Probe(Position.IRIS_LEFT, iris(1, 2))], ["blue"])
+    assert gallery.subjects(among("red")) == 1
+    assert gallery.subjects(among("blue")) == 2
+    assert gallery.subjects(among("green")) == 0
+    assert {s.subject_id for s in gallery.search([face_probe(1)], among("red"))} == {"a"}
+    assert {s.subject_id for s in gallery.search([face_probe(1)], among("blue"))} == {"b"}
+    assert list(gallery.search([face_probe(1)], among("green"))) == []
+    both = gallery.search([face_probe(1), Probe(Position.IRIS_LEFT, iris(1, 2))], among("blue"))
     evidence = {s.subject_id: [c.reference_position for c in s.comparisons] for s in both}
     assert evidence == {"a": [Position.IRIS_LEFT], "b": [Position.FACE]}
     assert gallery.galleries() == {"red": (1, 1), "blue": (2, 2)}
@@ -162,7 +173,7 @@ def test_other_algorithms_are_refused_not_ignored() -> None:
     gallery.apply([SubjectDeleted(10, "new")])
     assert best(gallery, face_probe(1)) == "p1"
     # A modality that nobody has enrolled is no error: there is nothing to compare with.
-    assert gallery.search([Probe(Position.IRIS_LEFT, iris(1))]) == []
+    assert list(gallery.search([Probe(Position.IRIS_LEFT, iris(1))])) == []
 
 
 def test_searches_while_changes_are_applied() -> None:
@@ -193,7 +204,7 @@ def test_searches_while_changes_are_applied() -> None:
 
 def test_a_known_position_is_searched_among_its_own_and_unknown_ones() -> None:
     """Other eyes take no place in the shortlist, however alike they are."""
-    gallery = Gallery(ShortlistParameters(minimum=1, fraction=1e-9))
+    gallery = Gallery(ShortlistParameters(minimum=1))
     gallery.apply(
         [
             *(enrolled(i, f"left{i}", [(i, Position.IRIS_LEFT, iris(7, i))]) for i in range(1, 6)),
@@ -210,14 +221,13 @@ def test_a_known_position_is_searched_among_its_own_and_unknown_ones() -> None:
 
 
 def test_probes_of_a_modality_share_its_shortlist() -> None:
-    p = ShortlistParameters(minimum=1000, fraction=0.01)
-    assert p.count(1000, 10, 11) == 1000  # nothing is left out of a small index, whoever shares it
+    p = ShortlistParameters(minimum=1000)
+    assert p.count(1000, 10, 11) == 1000  # nothing is left out of a small part, whoever shares it
     assert p.count(1001) == 1000
-    assert p.count(100_001) == 1001
-    assert p.count(100_001, probes=2) == 501
     assert p.count(10_000, probes=2) == 500
-    assert p.count(10_000, probes=1, indexes=10) == 100
-    assert p.count(1_000_000, probes=10, indexes=2) == 1000
+    assert p.count(10_000, probes=1, parts=10) == 100
+    assert p.count(2_000_000, probes=10, parts=2) == 50
+    assert p.count(2_000_000, probes=32, parts=100) == 1
 
 
 def test_a_template_is_completed_by_its_index() -> None:
@@ -258,3 +268,192 @@ def test_a_probe_that_is_like_nothing_is_refused_and_not_answered_with_nobody() 
         gallery.search([probe])
     with pytest.raises(TemplateInvalid, match="capture again"):
         gallery.compare([probe], "a")
+
+
+def test_filters_apply_within_the_scan() -> None:
+    """However alike those are who do not pass, whoever passes is found; what is not known passes."""
+    gallery = Gallery(ShortlistParameters(minimum=3))
+    # The likest of all are men of 1950; then come others.
+    people = [(f"man{i}", Sex.MALE, 1950, "arrest") for i in range(20)]
+    people += [
+        ("woman", Sex.FEMALE, 1950, "arrest"),
+        ("young", Sex.MALE, 1999, "border"),
+        ("anybody", Sex.UNKNOWN, 0, ""),
+    ]
+    gallery.apply(
+        [
+            EncounterEnrolled(n + 1, name, "1", ("g",), (Reference(n, Position.FACE, face(5, n + 1)),), sex, born, kind)
+            for n, (name, sex, born, kind) in enumerate(people)
+        ]
+    )
+
+    def found(**which: Any) -> set[str]:
+        chosen = gallery.search([face_probe(5, 99)], SearchFilter(**which))
+        assert gallery.subjects(SearchFilter(**which)) >= len(chosen)
+        return {s.subject_id.rstrip("0123456789") for s in chosen}
+
+    assert found(sexes=(Sex.FEMALE,)) == {"woman", "anybody"}
+    assert found(born=(1990, 2000)) == {"young", "anybody"}
+    assert found(born=(1999, 1999), sexes=(Sex.FEMALE,)) == {"anybody"}
+    assert found(encounter_types=("border",)) == {"young"}
+    assert found(encounter_types=("border", "")) == {"young", "anybody"}
+    assert found(encounter_types=("nothing",)) == set()
+    assert found(galleries=("g",), sexes=(Sex.FEMALE, Sex.OTHER)) == {"woman", "anybody"}
+    assert found(galleries=("h",)) == set()
+    gallery.apply([SubjectDeleted(99, "anybody")])
+    assert found(sexes=(Sex.FEMALE,)) == {"woman"}
+    assert gallery.subjects(SearchFilter(sexes=(Sex.FEMALE,))) == 1
+
+
+def test_searches_together_answer_as_one_by_one() -> None:
+    gallery = Gallery(ShortlistParameters(minimum=10))
+    gallery.apply(
+        [
+            enrolled(
+                i, f"p{i}", [(2 * i, Position.FACE, face(i)), (2 * i + 1, Position.IRIS_LEFT, iris(i))], (f"g{i % 2}",)
+            )
+            for i in range(1, 60)
+        ]
+    )
+    none = np.zeros(0, np.int16)
+    strange = FingerTemplate("finger-other-1", 1, 300, 400, none, none, none.astype(np.uint16), none.astype(np.uint8))
+    searches = [
+        GallerySearch((face_probe(3),)),
+        GallerySearch((face_probe(4), Probe(Position.IRIS_UNKNOWN, iris(4, 1))), among("g0")),
+        GallerySearch((Probe(Position.FACE, face(1, algorithm="face-other-1")),)),
+        GallerySearch((face_probe(5), face_probe(6)), among("g1")),
+        GallerySearch((Probe(Position.RIGHT_THUMB, strange),)),
+    ]
+    together = gallery.view().search(searches)
+    for search, found in zip(searches, together, strict=True):
+        if isinstance(found, AmbisError):
+            with pytest.raises(type(found)):
+                gallery.search(search.probes, search.filter)
+        else:
+            assert list(found) == list(gallery.search(search.probes, search.filter))
+    assert isinstance(together[2], ModelMismatch)
+    assert gallery.view().search([]) == []
+
+
+def test_a_view_shows_one_moment() -> None:
+    gallery = gallery_of(5)
+    view = gallery.view()
+    gallery.apply([enrolled(9, "new", [(9, Position.FACE, face(9))]), SubjectDeleted(10, "p1")])
+    gallery.apply([enrolled(11, "p2", [(11, Position.FACE, face(12))], encounter="2")])
+    (before,) = view.search([GallerySearch((face_probe(1),))])
+    assert not isinstance(before, AmbisError)
+    assert {s.subject_id for s in before} == {f"p{i}" for i in range(5)}
+    assert {c.comparisons for s in before for c in s.comparisons} == {1}
+    assert view.roster.subjects() == 5
+    after = gallery.search([face_probe(1)])
+    assert {s.subject_id for s in after} == {"p0", "p2", "p3", "p4", "new"}
+    assert {s.subject_id: s.comparisons[0].comparisons for s in after}["p2"] == 2
+
+
+def test_compaction_drops_what_was_deleted_and_nothing_else() -> None:
+    gallery = Gallery(compaction=CompactionParameters(least=10**9))
+    eyes = {i: (100 + i, Position.IRIS_LEFT, iris(i)) for i in range(40)}
+    gallery.apply([enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i)), eyes[i]]) for i in range(40)])
+    gallery.apply([enrolled(50, "p3", [(203, Position.FACE, face(3, 2))], encounter="2")])
+    gallery.apply([SubjectDeleted(60 + i, f"p{i}") for i in range(0, 40, 2)])
+    probes = [face_probe(3), Probe(Position.IRIS_LEFT, iris(7, 1))]
+    before = {s.subject_id: s for s in gallery.search(probes)}
+    ram = sum(use.ram for use in gallery.memory())
+    gallery.compact()
+    assert {s.subject_id: s for s in gallery.search(probes)} == before
+    assert gallery.references() == {
+        (iris(1).modality, iris(1).algorithm): 20,
+        (face(1).modality, face(1).algorithm): 21,
+    }
+    assert sum(use.ram for use in gallery.memory()) < ram
+    gallery.apply([enrolled(90, "p77", [(500, Position.FACE, face(77))]), SubjectDeleted(91, "p3")])
+    assert best(gallery, face_probe(77)) == "p77"
+    assert "p3" not in {s.subject_id for s in gallery.search(probes)}
+
+
+def test_changes_during_a_compaction_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery(compaction=CompactionParameters(least=10**9))
+    gallery.apply([enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i))]) for i in range(30)])
+    gallery.apply([SubjectDeleted(40, "p1")])
+    copy = FaceIndex.copy
+
+    def slow(index: FaceIndex, rows: NDArray[np.int64]) -> FaceIndex:
+        made = copy(index, rows)
+        gallery.apply([enrolled(50, "late", [(50, Position.FACE, face(50))]), SubjectDeleted(51, "p2")])
+        assert best(gallery, face_probe(50)) == "late"
+        return made
+
+    monkeypatch.setattr(FaceIndex, "copy", slow)
+    gallery.compact()
+    people = {s.subject_id for s in gallery.search([face_probe(50)])}
+    assert people == {"p0", "late", *(f"p{i}" for i in range(3, 30))}
+    assert best(gallery, face_probe(50)) == "late"
+    assert best(gallery, face_probe(17)) == "p17"
+    assert gallery.references() == {(face(1).modality, face(1).algorithm): 29}
+
+
+def test_a_compaction_that_has_no_room_leaves_all_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery = Gallery(compaction=CompactionParameters(least=2, share=0.1))
+    gallery.apply([enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i))]) for i in range(30)])
+
+    def full(*_: object) -> None:
+        raise StorageFailure("the disk is full", reason="DISK_FULL")
+
+    monkeypatch.setattr(FaceIndex, "copy", full)
+    for i in range(5):
+        gallery.apply(
+            [SubjectDeleted(40 + i, f"p{i}"), enrolled(50 + i, f"q{i}", [(50 + i, Position.FACE, face(50 + i))])]
+        )
+    wait_for_compaction()
+    assert "the disk is full" in caplog.text
+    assert gallery.references() == {(face(1).modality, face(1).algorithm): 30}
+    monkeypatch.undo()
+    gallery.apply([SubjectDeleted(60 + i, f"p{i}") for i in range(5, 15)])
+    wait_for_compaction()
+    assert gallery.references() == {(face(1).modality, face(1).algorithm): 20}
+    assert best(gallery, face_probe(52)) == "q2"
+    assert "p7" not in {s.subject_id for s in gallery.search([face_probe(7)])}
+
+
+def wait_for_compaction() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "compaction":
+            thread.join()
+
+
+def test_enrolment_deletion_and_compaction_under_searches() -> None:
+    """Every search sees the people who stay, none sees whoever was gone before it began."""
+    gallery = Gallery(compaction=CompactionParameters(least=20, share=0.05))
+    gallery.apply([enrolled(i, f"stay{i}", [(i, Position.FACE, face(i))]) for i in range(100)])
+    gone: list[str] = []
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def search() -> None:
+        try:
+            while not stop.is_set():
+                dead = set(gone)
+                found = {s.subject_id for s in gallery.search([face_probe(42)])}
+                assert {f"stay{i}" for i in range(100)} <= found
+                assert not dead & found
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for i in range(1000, 1400):
+        gallery.apply([enrolled(i, f"p{i}", [(i, Position.FACE, face(i))])])
+        if i % 5:
+            gallery.apply([SubjectDeleted(i, f"p{i}")])
+            gone.append(f"p{i}")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    wait_for_compaction()
+    assert not failures
+    assert gallery.subjects() == 180
+    assert len(gallery.search([face_probe(42)])) == 180
+    assert sum(gallery.references().values()) == 180

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -10,10 +11,13 @@ import pytest
 from matcher.changes import EncounterEnrolled
 from matcher.decision import DecisionParameters, Verdict
 from matcher.errors import InvalidInput, NotCalibrated, NotFound
+from matcher.filters import SearchFilter
+from matcher.found_subjects import Probe
 from matcher.fusion_model import Correlations, FusionModel
-from matcher.gallery import Probe
+from matcher.gallery_view import GallerySearch
 from matcher.positions import Position
 from matcher.search import SearchEngine, SearchRequest, SearchResult
+from matcher.shards.backend import Found
 from matcher.shards.local import LocalShards
 from matcher.templates import Template
 from tests.matcher.people import calibrations, enrolled, face, face_probe, iris
@@ -121,9 +125,10 @@ def test_beyond_trust_is_a_review() -> None:
 class TwoMillion(LocalShards):
     """A backend that counts two million people."""
 
-    def subjects(self, galleries: Sequence[str] = ()) -> int:
+    def search(self, searches: Sequence[GallerySearch]) -> Found:
         """Whatever is asked."""
-        return 2_000_000
+        found = super().search(searches)
+        return dataclasses.replace(found, sizes=dict.fromkeys(found.sizes, 2_000_000))
 
 
 def test_two_million_people_ask_for_more_than_calibration_vouches_for() -> None:
@@ -217,3 +222,27 @@ def test_bad_requests() -> None:
         SearchRequest((face_probe(1),), score_threshold=float("nan"))
     with pytest.raises(NotCalibrated):
         engine().identify(SearchRequest((Probe(Position.FACE, face(1, algorithm="face-unheard-of")),)))
+
+
+def test_searches_of_one_batch_fail_alone() -> None:
+    search = engine()
+    good = SearchRequest((face_probe(7),), filter=SearchFilter(galleries=("default",)))
+    nobody = SearchRequest((face_probe(7),), filter=SearchFilter(galleries=("none",)))
+    strange = SearchRequest((Probe(Position.FACE, face(7, algorithm="face-other-1")),))
+    rate = SearchRequest((face_probe(8),), target_fpir=0.9)
+    found = search.identify_batch([good, strange, nobody, rate, good])
+    assert found[0] == found[4] == search.identify(good)
+    assert isinstance(found[1], NotCalibrated)
+    assert isinstance(found[3], InvalidInput)
+    empty = found[2]
+    assert isinstance(empty, SearchResult)
+    assert (empty.gallery_size, empty.candidates, empty.verdict) == (0, (), Verdict.NO_HIT)
+    assert search.identify_batch([]) == []
+
+
+def test_ties_are_ranked_by_id() -> None:
+    backend = LocalShards(2)
+    backend.apply([enrolled(i + 1, f"p{i:02}", [(i, Position.FACE, face(3))]) for i in (5, 1, 9, 2, 7)], 9)
+    found = SearchEngine(backend, calibrations()).identify(SearchRequest((face_probe(3),), max_candidates=4))
+    assert [c.subject_id for c in found.candidates] == ["p01", "p02", "p05", "p07"]
+    assert found.explanation.startswith("5 people on record reach the score")

@@ -70,6 +70,28 @@ POSITION_IRIS_RIGHT: Position.ValueType  # 31
 POSITION_IRIS_LEFT: Position.ValueType  # 32
 Global___Position: _TypeAlias = Position  # noqa: Y015
 
+class _Sex:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SexEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sex.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEX_UNSPECIFIED: _Sex.ValueType  # 0
+    """Not known."""
+    SEX_MALE: _Sex.ValueType  # 1
+    SEX_FEMALE: _Sex.ValueType  # 2
+    SEX_OTHER: _Sex.ValueType  # 3
+
+class Sex(_Sex, metaclass=_SexEnumTypeWrapper):
+    """Sex as on record, after ISO/IEC 5218 and OSIA's gender."""
+
+SEX_UNSPECIFIED: Sex.ValueType  # 0
+"""Not known."""
+SEX_MALE: Sex.ValueType  # 1
+SEX_FEMALE: Sex.ValueType  # 2
+SEX_OTHER: Sex.ValueType  # 3
+Global___Sex: _TypeAlias = Sex  # noqa: Y015
+
 class _Verdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015

@@ -26,7 +26,7 @@ from ambis.v1 import common_pb2 as ambis_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ambis/v1/enrollment_service.proto\x12\x08\x61mbis.v1\x1a\x15\x61mbis/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x02\n\tEncounter\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x02 \x01(\t\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x16\n\x0e\x65ncounter_type\x18\x04 \x01(\t\x12\x31\n\x07\x63ontext\x18\x05 \x03(\x0b\x32 .ambis.v1.Encounter.ContextEntry\x12!\n\x07samples\x18\x06 \x03(\x0b\x32\x10.ambis.v1.Sample\x12+\n\x0csubject_mode\x18\x07 \x01(\x0e\x32\x15.ambis.v1.SubjectMode\x12\x16\n\x0e\x61\x63\x63\x65pt_partial\x18\x08 \x01(\x08\x12\x1a\n\x12\x61\x63\x63\x65pt_low_quality\x18\t \x01(\x08\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\rEnrollRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\tencounter\x18\x03 \x01(\x0b\x32\x13.ambis.v1.Encounter\"P\n\x0e\x45nrollResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12&\n\x06result\x18\x02 \x01(\x0b\x32\x16.ambis.v1.EnrollResult\"\x80\x01\n\x0c\x45nrollResult\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x02 \x01(\t\x12\x0b\n\x03lsn\x18\x03 \x01(\x04\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x12\'\n\x07samples\x18\x05 \x03(\x0b\x32\x16.ambis.v1.SampleReport\"~\n\x11\x42ulkEnrollRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12&\n\tencounter\x18\x04 \x01(\x0b\x32\x13.ambis.v1.Encounter\"\x99\x01\n\x12\x42ulkEnrollResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12(\n\x06result\x18\x03 \x01(\x0b\x32\x16.ambis.v1.EnrollResultH\x00\x12$\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x13.ambis.v1.ItemErrorH\x00\x42\t\n\x07outcome\"?\n\x11GetSubjectRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\"]\n\x12GetSubjectResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x07subject\x18\x02 \x01(\x0b\x32\x11.ambis.v1.Subject\x12\x0b\n\x03lsn\x18\x03 \x01(\x04\"}\n\x07Subject\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nencounters\x18\x03 \x03(\x0b\x32\x1a.ambis.v1.EncounterSummary\"\x97\x02\n\x10\x45ncounterSummary\x12\x14\n\x0c\x65ncounter_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65ncounter_type\x18\x02 \x01(\t\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x38\n\x07\x63ontext\x18\x04 \x03(\x0b\x32\'.ambis.v1.EncounterSummary.ContextEntry\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07samples\x18\x06 \x03(\x0b\x32\x17.ambis.v1.SampleSummary\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa0\x01\n\rSampleSummary\x12$\n\x08position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12\x11\n\talgorithm\x18\x02 \x01(\t\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x10\n\x08left_out\x18\x06 \x01(\tB\n\n\x08_quality\"B\n\x14\x44\x65leteSubjectRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\"X\n\x15\x44\x65leteSubjectResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x0b\n\x03lsn\x18\x02 \x01(\x04\x12\x1a\n\x12\x65ncounters_deleted\x18\x03 \x01(\r*r\n\x0bSubjectMode\x12\x1c\n\x18SUBJECT_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10SUBJECT_MODE_NEW\x10\x01\x12\x19\n\x15SUBJECT_MODE_EXISTING\x10\x02\x12\x14\n\x10SUBJECT_MODE_ANY\x10\x03\x32\xb8\x02\n\x11\x45nrollmentService\x12;\n\x06\x45nroll\x12\x17.ambis.v1.EnrollRequest\x1a\x18.ambis.v1.EnrollResponse\x12K\n\nBulkEnroll\x12\x1b.ambis.v1.BulkEnrollRequest\x1a\x1c.ambis.v1.BulkEnrollResponse(\x01\x30\x01\x12G\n\nGetSubject\x12\x1b.ambis.v1.GetSubjectRequest\x1a\x1c.ambis.v1.GetSubjectResponse\x12P\n\rDeleteSubject\x12\x1e.ambis.v1.DeleteSubjectRequest\x1a\x1f.ambis.v1.DeleteSubjectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!ambis/v1/enrollment_service.proto\x12\x08\x61mbis.v1\x1a\x15\x61mbis/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x02\n\tEncounter\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x02 \x01(\t\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x16\n\x0e\x65ncounter_type\x18\x04 \x01(\t\x12\x31\n\x07\x63ontext\x18\x05 \x03(\x0b\x32 .ambis.v1.Encounter.ContextEntry\x12!\n\x07samples\x18\x06 \x03(\x0b\x32\x10.ambis.v1.Sample\x12+\n\x0csubject_mode\x18\x07 \x01(\x0e\x32\x15.ambis.v1.SubjectMode\x12\x16\n\x0e\x61\x63\x63\x65pt_partial\x18\x08 \x01(\x08\x12\x1a\n\x12\x61\x63\x63\x65pt_low_quality\x18\t \x01(\x08\x12\x1a\n\x03sex\x18\n \x01(\x0e\x32\r.ambis.v1.Sex\x12\x12\n\nbirth_year\x18\x0b \x01(\r\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\rEnrollRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12&\n\tencounter\x18\x03 \x01(\x0b\x32\x13.ambis.v1.Encounter\"P\n\x0e\x45nrollResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12&\n\x06result\x18\x02 \x01(\x0b\x32\x16.ambis.v1.EnrollResult\"\x80\x01\n\x0c\x45nrollResult\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12\x14\n\x0c\x65ncounter_id\x18\x02 \x01(\t\x12\x0b\n\x03lsn\x18\x03 \x01(\x04\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x12\'\n\x07samples\x18\x05 \x03(\x0b\x32\x16.ambis.v1.SampleReport\"~\n\x11\x42ulkEnrollRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12&\n\tencounter\x18\x04 \x01(\x0b\x32\x13.ambis.v1.Encounter\"\x99\x01\n\x12\x42ulkEnrollResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12(\n\x06result\x18\x03 \x01(\x0b\x32\x16.ambis.v1.EnrollResultH\x00\x12$\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x13.ambis.v1.ItemErrorH\x00\x42\t\n\x07outcome\"?\n\x11GetSubjectRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\"]\n\x12GetSubjectResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x07subject\x18\x02 \x01(\x0b\x32\x11.ambis.v1.Subject\x12\x0b\n\x03lsn\x18\x03 \x01(\x04\"}\n\x07Subject\x12\x12\n\nsubject_id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nencounters\x18\x03 \x03(\x0b\x32\x1a.ambis.v1.EncounterSummary\"\xc7\x02\n\x10\x45ncounterSummary\x12\x14\n\x0c\x65ncounter_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65ncounter_type\x18\x02 \x01(\t\x12\x11\n\tgalleries\x18\x03 \x03(\t\x12\x38\n\x07\x63ontext\x18\x04 \x03(\x0b\x32\'.ambis.v1.EncounterSummary.ContextEntry\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07samples\x18\x06 \x03(\x0b\x32\x17.ambis.v1.SampleSummary\x12\x1a\n\x03sex\x18\x07 \x01(\x0e\x32\r.ambis.v1.Sex\x12\x12\n\nbirth_year\x18\x08 \x01(\r\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa0\x01\n\rSampleSummary\x12$\n\x08position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12\x11\n\talgorithm\x18\x02 \x01(\t\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x10\n\x08left_out\x18\x06 \x01(\tB\n\n\x08_quality\"B\n\x14\x44\x65leteSubjectRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\"X\n\x15\x44\x65leteSubjectResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x0b\n\x03lsn\x18\x02 \x01(\x04\x12\x1a\n\x12\x65ncounters_deleted\x18\x03 \x01(\r*r\n\x0bSubjectMode\x12\x1c\n\x18SUBJECT_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10SUBJECT_MODE_NEW\x10\x01\x12\x19\n\x15SUBJECT_MODE_EXISTING\x10\x02\x12\x14\n\x10SUBJECT_MODE_ANY\x10\x03\x32\xb8\x02\n\x11\x45nrollmentService\x12;\n\x06\x45nroll\x12\x17.ambis.v1.EnrollRequest\x1a\x18.ambis.v1.EnrollResponse\x12K\n\nBulkEnroll\x12\x1b.ambis.v1.BulkEnrollRequest\x1a\x1c.ambis.v1.BulkEnrollResponse(\x01\x30\x01\x12G\n\nGetSubject\x12\x1b.ambis.v1.GetSubjectRequest\x1a\x1c.ambis.v1.GetSubjectResponse\x12P\n\rDeleteSubject\x12\x1e.ambis.v1.DeleteSubjectRequest\x1a\x1f.ambis.v1.DeleteSubjectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,38 +37,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENCOUNTER_CONTEXTENTRY']._serialized_options = b'8\001'
   _globals['_ENCOUNTERSUMMARY_CONTEXTENTRY']._loaded_options = None
   _globals['_ENCOUNTERSUMMARY_CONTEXTENTRY']._serialized_options = b'8\001'
-  _globals['_SUBJECTMODE']._serialized_start=1926
-  _globals['_SUBJECTMODE']._serialized_end=2040
+  _globals['_SUBJECTMODE']._serialized_start=2022
+  _globals['_SUBJECTMODE']._serialized_end=2136
   _globals['_ENCOUNTER']._serialized_start=104
-  _globals['_ENCOUNTER']._serialized_end=431
-  _globals['_ENCOUNTER_CONTEXTENTRY']._serialized_start=385
-  _globals['_ENCOUNTER_CONTEXTENTRY']._serialized_end=431
-  _globals['_ENROLLREQUEST']._serialized_start=433
-  _globals['_ENROLLREQUEST']._serialized_end=537
-  _globals['_ENROLLRESPONSE']._serialized_start=539
-  _globals['_ENROLLRESPONSE']._serialized_end=619
-  _globals['_ENROLLRESULT']._serialized_start=622
-  _globals['_ENROLLRESULT']._serialized_end=750
-  _globals['_BULKENROLLREQUEST']._serialized_start=752
-  _globals['_BULKENROLLREQUEST']._serialized_end=878
-  _globals['_BULKENROLLRESPONSE']._serialized_start=881
-  _globals['_BULKENROLLRESPONSE']._serialized_end=1034
-  _globals['_GETSUBJECTREQUEST']._serialized_start=1036
-  _globals['_GETSUBJECTREQUEST']._serialized_end=1099
-  _globals['_GETSUBJECTRESPONSE']._serialized_start=1101
-  _globals['_GETSUBJECTRESPONSE']._serialized_end=1194
-  _globals['_SUBJECT']._serialized_start=1196
-  _globals['_SUBJECT']._serialized_end=1321
-  _globals['_ENCOUNTERSUMMARY']._serialized_start=1324
-  _globals['_ENCOUNTERSUMMARY']._serialized_end=1603
-  _globals['_ENCOUNTERSUMMARY_CONTEXTENTRY']._serialized_start=385
-  _globals['_ENCOUNTERSUMMARY_CONTEXTENTRY']._serialized_end=431
-  _globals['_SAMPLESUMMARY']._serialized_start=1606
-  _globals['_SAMPLESUMMARY']._serialized_end=1766
-  _globals['_DELETESUBJECTREQUEST']._serialized_start=1768
-  _globals['_DELETESUBJECTREQUEST']._serialized_end=1834
-  _globals['_DELETESUBJECTRESPONSE']._serialized_start=1836
-  _globals['_DELETESUBJECTRESPONSE']._serialized_end=1924
-  _globals['_ENROLLMENTSERVICE']._serialized_start=2043
-  _globals['_ENROLLMENTSERVICE']._serialized_end=2355
+  _globals['_ENCOUNTER']._serialized_end=479
+  _globals['_ENCOUNTER_CONTEXTENTRY']._serialized_start=433
+  _globals['_ENCOUNTER_CONTEXTENTRY']._serialized_end=479
+  _globals['_ENROLLREQUEST']._serialized_start=481
+  _globals['_ENROLLREQUEST']._serialized_end=585
+  _globals['_ENROLLRESPONSE']._serialized_start=587
+  _globals['_ENROLLRESPONSE']._serialized_end=667
+  _globals['_ENROLLRESULT']._serialized_start=670
+  _globals['_ENROLLRESULT']._serialized_end=798
+  _globals['_BULKENROLLREQUEST']._serialized_start=800
+  _globals['_BULKENROLLREQUEST']._serialized_end=926
+  _globals['_BULKENROLLRESPONSE']._serialized_start=929
+  _globals['_BULKENROLLRESPONSE']._serialized_end=1082
+  _globals['_GETSUBJECTREQUEST']._serialized_start=1084
+  _globals['_GETSUBJECTREQUEST']._serialized_end=1147
+  _globals['_GETSUBJECTRESPONSE']._serialized_start=1149
+  _globals['_GETSUBJECTRESPONSE']._serialized_end=1242
+  _globals['_SUBJECT']._serialized_start=1244
+  _globals['_SUBJECT']._serialized_end=1369
+  _globals['_ENCOUNTERSUMMARY']._serialized_start=1372
+  _globals['_ENCOUNTERSUMMARY']._serialized_end=1699
+  _globals['_ENCOUNTERSUMMARY_CONTEXTENTRY']._serialized_start=433
+  _globals['_ENCOUNTERSUMMARY_CONTEXTENTRY']._serialized_end=479
+  _globals['_SAMPLESUMMARY']._serialized_start=1702
+  _globals['_SAMPLESUMMARY']._serialized_end=1862
+  _globals['_DELETESUBJECTREQUEST']._serialized_start=1864
+  _globals['_DELETESUBJECTREQUEST']._serialized_end=1930
+  _globals['_DELETESUBJECTRESPONSE']._serialized_start=1932
+  _globals['_DELETESUBJECTRESPONSE']._serialized_end=2020
+  _globals['_ENROLLMENTSERVICE']._serialized_start=2139
+  _globals['_ENROLLMENTSERVICE']._serialized_end=2451
 # @@protoc_insertion_point(module_scope)

@@ -84,6 +84,8 @@ class Encounter(_message.Message):
     SUBJECT_MODE_FIELD_NUMBER: _builtins.int
     ACCEPT_PARTIAL_FIELD_NUMBER: _builtins.int
     ACCEPT_LOW_QUALITY_FIELD_NUMBER: _builtins.int
+    SEX_FIELD_NUMBER: _builtins.int
+    BIRTH_YEAR_FIELD_NUMBER: _builtins.int
     subject_id: _builtins.str
     """1-128 characters; made by the server when empty."""
     encounter_id: _builtins.str
@@ -95,6 +97,10 @@ class Encounter(_message.Message):
     """Enrol what can be used when some samples are rejected; otherwise one bad sample refuses the encounter."""
     accept_low_quality: _builtins.bool
     """Enrol samples of a quality below the gate, too: where no better picture can be had."""
+    sex: _common_pb2.Sex.ValueType
+    """Searches may be restricted by it; an encounter without is found by all of them."""
+    birth_year: _builtins.int
+    """Year of birth, 1850 to the present one; 0: not known. As sex."""
     @_builtins.property
     def galleries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Galleries that searches may name, e.g. "arrestees"; "default" when empty."""
@@ -117,10 +123,12 @@ class Encounter(_message.Message):
         subject_mode: Global___SubjectMode.ValueType = ...,
         accept_partial: _builtins.bool = ...,
         accept_low_quality: _builtins.bool = ...,
+        sex: _common_pb2.Sex.ValueType = ...,
+        birth_year: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_low_quality", b"accept_low_quality", "accept_partial", b"accept_partial", "context", b"context", "encounter_id", b"encounter_id", "encounter_type", b"encounter_type", "galleries", b"galleries", "samples", b"samples", "subject_id", b"subject_id", "subject_mode", b"subject_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_low_quality", b"accept_low_quality", "accept_partial", b"accept_partial", "birth_year", b"birth_year", "context", b"context", "encounter_id", b"encounter_id", "encounter_type", b"encounter_type", "galleries", b"galleries", "samples", b"samples", "sex", b"sex", "subject_id", b"subject_id", "subject_mode", b"subject_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,8 +386,13 @@ class EncounterSummary(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    SEX_FIELD_NUMBER: _builtins.int
+    BIRTH_YEAR_FIELD_NUMBER: _builtins.int
     encounter_id: _builtins.str
     encounter_type: _builtins.str
+    sex: _common_pb2.Sex.ValueType
+    birth_year: _builtins.int
+    """0: not known."""
     @_builtins.property
     def galleries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -397,10 +410,12 @@ class EncounterSummary(_message.Message):
         context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         samples: _abc.Iterable[Global___SampleSummary] | None = ...,
+        sex: _common_pb2.Sex.ValueType = ...,
+        birth_year: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "created_at", b"created_at", "encounter_id", b"encounter_id", "encounter_type", b"encounter_type", "galleries", b"galleries", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["birth_year", b"birth_year", "context", b"context", "created_at", b"created_at", "encounter_id", b"encounter_id", "encounter_type", b"encounter_type", "galleries", b"galleries", "samples", b"samples", "sex", b"sex"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,33 +25,35 @@ _sym_db = _symbol_database.Default()
 from ambis.v1 import common_pb2 as ambis_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ambis/v1/identification_service.proto\x12\x08\x61mbis.v1\x1a\x15\x61mbis/v1/common.proto\"\xdb\x01\n\x06Search\x12!\n\x07samples\x18\x01 \x03(\x0b\x32\x10.ambis.v1.Sample\x12\x11\n\tgalleries\x18\x02 \x03(\t\x12\x16\n\x0emax_candidates\x18\x03 \x01(\r\x12\x1c\n\x0fscore_threshold\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0btarget_fpir\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07min_lsn\x18\x06 \x01(\x04\x12\x16\n\x0e\x61\x63\x63\x65pt_partial\x18\x07 \x01(\x08\x42\x12\n\x10_score_thresholdB\x0e\n\x0c_target_fpir\"K\n\x0fIdentifyRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12 \n\x06search\x18\x02 \x01(\x0b\x32\x10.ambis.v1.Search\"T\n\x10IdentifyResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12(\n\x06result\x18\x02 \x01(\x0b\x32\x18.ambis.v1.IdentifyResult\"\xaa\x02\n\x0eIdentifyResult\x12\"\n\x07verdict\x18\x01 \x01(\x0e\x32\x11.ambis.v1.Verdict\x12\x13\n\x0b\x65xplanation\x18\x02 \x01(\t\x12\'\n\ncandidates\x18\x03 \x03(\x0b\x32\x13.ambis.v1.Candidate\x12\x15\n\rhit_threshold\x18\x04 \x01(\x01\x12\x18\n\x10review_threshold\x18\x05 \x01(\x01\x12\x14\n\x0cgallery_size\x18\x06 \x01(\x04\x12\x13\n\x0btarget_fpir\x18\x07 \x01(\x01\x12\x0b\n\x03lsn\x18\x08 \x01(\x04\x12\'\n\x07samples\x18\t \x03(\x0b\x32\x16.ambis.v1.SampleReport\x12\x16\n\tscore_gap\x18\n \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_score_gap\"\xbb\x01\n\tCandidate\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x15\n\rtrusted_score\x18\x04 \x01(\x01\x12\x1c\n\x14log_likelihood_ratio\x18\x05 \x01(\x01\x12\"\n\x07verdict\x18\x06 \x01(\x0e\x32\x11.ambis.v1.Verdict\x12$\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x12.ambis.v1.Evidence\"\xd9\x01\n\x08\x45vidence\x12*\n\x0eprobe_position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12.\n\x12reference_position\x18\x02 \x01(\x0e\x32\x12.ambis.v1.Position\x12\x14\n\x0c\x65ncounter_id\x18\x03 \x01(\t\x12\x11\n\traw_score\x18\x04 \x01(\x01\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x1c\n\x14log_likelihood_ratio\x18\x06 \x01(\x01\x12\x1b\n\x13references_compared\x18\x07 \x01(\r\"b\n\x14\x42\x61tchIdentifyRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12 \n\x06search\x18\x03 \x01(\x0b\x32\x10.ambis.v1.Search\"\x9e\x01\n\x15\x42\x61tchIdentifyResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12*\n\x06result\x18\x03 \x01(\x0b\x32\x18.ambis.v1.IdentifyResultH\x00\x12$\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x13.ambis.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\xaf\x01\n\rVerifyRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12!\n\x07samples\x18\x03 \x03(\x0b\x32\x10.ambis.v1.Sample\x12\x17\n\ntarget_fmr\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\x0e\x61\x63\x63\x65pt_partial\x18\x05 \x01(\x08\x12\x0f\n\x07min_lsn\x18\x06 \x01(\x04\x42\r\n\x0b_target_fmr\"\xf0\x01\n\x0eVerifyResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x07verdict\x18\x02 \x01(\x0e\x32\x11.ambis.v1.Verdict\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t\x12&\n\tcandidate\x18\x04 \x01(\x0b\x32\x13.ambis.v1.Candidate\x12\x15\n\rhit_threshold\x18\x05 \x01(\x01\x12\x18\n\x10review_threshold\x18\x06 \x01(\x01\x12\x0b\n\x03lsn\x18\x07 \x01(\x04\x12\'\n\x07samples\x18\x08 \x03(\x0b\x32\x16.ambis.v1.SampleReport2\xed\x01\n\x15IdentificationService\x12\x41\n\x08Identify\x12\x19.ambis.v1.IdentifyRequest\x1a\x1a.ambis.v1.IdentifyResponse\x12T\n\rBatchIdentify\x12\x1e.ambis.v1.BatchIdentifyRequest\x1a\x1f.ambis.v1.BatchIdentifyResponse(\x01\x30\x01\x12;\n\x06Verify\x12\x17.ambis.v1.VerifyRequest\x1a\x18.ambis.v1.VerifyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ambis/v1/identification_service.proto\x12\x08\x61mbis.v1\x1a\x15\x61mbis/v1/common.proto\"i\n\x0cSearchFilter\x12\x1c\n\x05sexes\x18\x01 \x03(\x0e\x32\r.ambis.v1.Sex\x12\x11\n\tborn_from\x18\x02 \x01(\r\x12\x0f\n\x07\x62orn_to\x18\x03 \x01(\r\x12\x17\n\x0f\x65ncounter_types\x18\x04 \x03(\t\"\x83\x02\n\x06Search\x12!\n\x07samples\x18\x01 \x03(\x0b\x32\x10.ambis.v1.Sample\x12\x11\n\tgalleries\x18\x02 \x03(\t\x12\x16\n\x0emax_candidates\x18\x03 \x01(\r\x12\x1c\n\x0fscore_threshold\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0btarget_fpir\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07min_lsn\x18\x06 \x01(\x04\x12\x16\n\x0e\x61\x63\x63\x65pt_partial\x18\x07 \x01(\x08\x12&\n\x06\x66ilter\x18\x08 \x01(\x0b\x32\x16.ambis.v1.SearchFilterB\x12\n\x10_score_thresholdB\x0e\n\x0c_target_fpir\"K\n\x0fIdentifyRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12 \n\x06search\x18\x02 \x01(\x0b\x32\x10.ambis.v1.Search\"T\n\x10IdentifyResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12(\n\x06result\x18\x02 \x01(\x0b\x32\x18.ambis.v1.IdentifyResult\"\xaa\x02\n\x0eIdentifyResult\x12\"\n\x07verdict\x18\x01 \x01(\x0e\x32\x11.ambis.v1.Verdict\x12\x13\n\x0b\x65xplanation\x18\x02 \x01(\t\x12\'\n\ncandidates\x18\x03 \x03(\x0b\x32\x13.ambis.v1.Candidate\x12\x15\n\rhit_threshold\x18\x04 \x01(\x01\x12\x18\n\x10review_threshold\x18\x05 \x01(\x01\x12\x14\n\x0cgallery_size\x18\x06 \x01(\x04\x12\x13\n\x0btarget_fpir\x18\x07 \x01(\x01\x12\x0b\n\x03lsn\x18\x08 \x01(\x04\x12\'\n\x07samples\x18\t \x03(\x0b\x32\x16.ambis.v1.SampleReport\x12\x16\n\tscore_gap\x18\n \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_score_gap\"\xbb\x01\n\tCandidate\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x15\n\rtrusted_score\x18\x04 \x01(\x01\x12\x1c\n\x14log_likelihood_ratio\x18\x05 \x01(\x01\x12\"\n\x07verdict\x18\x06 \x01(\x0e\x32\x11.ambis.v1.Verdict\x12$\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x12.ambis.v1.Evidence\"\xd9\x01\n\x08\x45vidence\x12*\n\x0eprobe_position\x18\x01 \x01(\x0e\x32\x12.ambis.v1.Position\x12.\n\x12reference_position\x18\x02 \x01(\x0e\x32\x12.ambis.v1.Position\x12\x14\n\x0c\x65ncounter_id\x18\x03 \x01(\t\x12\x11\n\traw_score\x18\x04 \x01(\x01\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x1c\n\x14log_likelihood_ratio\x18\x06 \x01(\x01\x12\x1b\n\x13references_compared\x18\x07 \x01(\r\"b\n\x14\x42\x61tchIdentifyRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12 \n\x06search\x18\x03 \x01(\x0b\x32\x10.ambis.v1.Search\"\x9e\x01\n\x15\x42\x61tchIdentifyResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12*\n\x06result\x18\x03 \x01(\x0b\x32\x18.ambis.v1.IdentifyResultH\x00\x12$\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x13.ambis.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\xaf\x01\n\rVerifyRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\t\x12!\n\x07samples\x18\x03 \x03(\x0b\x32\x10.ambis.v1.Sample\x12\x17\n\ntarget_fmr\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\x0e\x61\x63\x63\x65pt_partial\x18\x05 \x01(\x08\x12\x0f\n\x07min_lsn\x18\x06 \x01(\x04\x42\r\n\x0b_target_fmr\"\xf0\x01\n\x0eVerifyResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x07verdict\x18\x02 \x01(\x0e\x32\x11.ambis.v1.Verdict\x12\x13\n\x0b\x65xplanation\x18\x03 \x01(\t\x12&\n\tcandidate\x18\x04 \x01(\x0b\x32\x13.ambis.v1.Candidate\x12\x15\n\rhit_threshold\x18\x05 \x01(\x01\x12\x18\n\x10review_threshold\x18\x06 \x01(\x01\x12\x0b\n\x03lsn\x18\x07 \x01(\x04\x12\'\n\x07samples\x18\x08 \x03(\x0b\x32\x16.ambis.v1.SampleReport2\xed\x01\n\x15IdentificationService\x12\x41\n\x08Identify\x12\x19.ambis.v1.IdentifyRequest\x1a\x1a.ambis.v1.IdentifyResponse\x12T\n\rBatchIdentify\x12\x1e.ambis.v1.BatchIdentifyRequest\x1a\x1f.ambis.v1.BatchIdentifyResponse(\x01\x30\x01\x12;\n\x06Verify\x12\x17.ambis.v1.VerifyRequest\x1a\x18.ambis.v1.VerifyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ambis.v1.identification_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEARCH']._serialized_start=75
-  _globals['_SEARCH']._serialized_end=294
-  _globals['_IDENTIFYREQUEST']._serialized_start=296
-  _globals['_IDENTIFYREQUEST']._serialized_end=371
-  _globals['_IDENTIFYRESPONSE']._serialized_start=373
-  _globals['_IDENTIFYRESPONSE']._serialized_end=457
-  _globals['_IDENTIFYRESULT']._serialized_start=460
-  _globals['_IDENTIFYRESULT']._serialized_end=758
-  _globals['_CANDIDATE']._serialized_start=761
-  _globals['_CANDIDATE']._serialized_end=948
-  _globals['_EVIDENCE']._serialized_start=951
-  _globals['_EVIDENCE']._serialized_end=1168
-  _globals['_BATCHIDENTIFYREQUEST']._serialized_start=1170
-  _globals['_BATCHIDENTIFYREQUEST']._serialized_end=1268
-  _globals['_BATCHIDENTIFYRESPONSE']._serialized_start=1271
-  _globals['_BATCHIDENTIFYRESPONSE']._serialized_end=1429
-  _globals['_VERIFYREQUEST']._serialized_start=1432
-  _globals['_VERIFYREQUEST']._serialized_end=1607
-  _globals['_VERIFYRESPONSE']._serialized_start=1610
-  _globals['_VERIFYRESPONSE']._serialized_end=1850
-  _globals['_IDENTIFICATIONSERVICE']._serialized_start=1853
-  _globals['_IDENTIFICATIONSERVICE']._serialized_end=2090
+  _globals['_SEARCHFILTER']._serialized_start=74
+  _globals['_SEARCHFILTER']._serialized_end=179
+  _globals['_SEARCH']._serialized_start=182
+  _globals['_SEARCH']._serialized_end=441
+  _globals['_IDENTIFYREQUEST']._serialized_start=443
+  _globals['_IDENTIFYREQUEST']._serialized_end=518
+  _globals['_IDENTIFYRESPONSE']._serialized_start=520
+  _globals['_IDENTIFYRESPONSE']._serialized_end=604
+  _globals['_IDENTIFYRESULT']._serialized_start=607
+  _globals['_IDENTIFYRESULT']._serialized_end=905
+  _globals['_CANDIDATE']._serialized_start=908
+  _globals['_CANDIDATE']._serialized_end=1095
+  _globals['_EVIDENCE']._serialized_start=1098
+  _globals['_EVIDENCE']._serialized_end=1315
+  _globals['_BATCHIDENTIFYREQUEST']._serialized_start=1317
+  _globals['_BATCHIDENTIFYREQUEST']._serialized_end=1415
+  _globals['_BATCHIDENTIFYRESPONSE']._serialized_start=1418
+  _globals['_BATCHIDENTIFYRESPONSE']._serialized_end=1576
+  _globals['_VERIFYREQUEST']._serialized_start=1579
+  _globals['_VERIFYREQUEST']._serialized_end=1754
+  _globals['_VERIFYRESPONSE']._serialized_start=1757
+  _globals['_VERIFYRESPONSE']._serialized_end=1997
+  _globals['_IDENTIFICATIONSERVICE']._serialized_start=2000
+  _globals['_IDENTIFICATIONSERVICE']._serialized_end=2237
 # @@protoc_insertion_point(module_scope)

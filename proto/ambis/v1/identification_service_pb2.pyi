@@ -20,6 +20,46 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class SearchFilter(_message.Message):
+    """Which encounters a search may find, beside those of its galleries. Empty fields restrict nothing; what is given must
+    all hold. Encounters whose sex or year of birth is not on record pass: not knowing must not hide anybody. A person who
+    was put on record under a wrong one is not found: restrict a search only by what is certain.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEXES_FIELD_NUMBER: _builtins.int
+    BORN_FROM_FIELD_NUMBER: _builtins.int
+    BORN_TO_FIELD_NUMBER: _builtins.int
+    ENCOUNTER_TYPES_FIELD_NUMBER: _builtins.int
+    born_from: _builtins.int
+    """First and last year of birth, inclusive, 1850 to the present one; 0: no limit on that side."""
+    born_to: _builtins.int
+    @_builtins.property
+    def sexes(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.Sex.ValueType]:
+        """One of these; SEX_UNSPECIFIED is an error, since those of unknown sex pass anyhow."""
+
+    @_builtins.property
+    def encounter_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Exactly one of these; encounters without a type do not pass. One that no encounter has is an error."""
+
+    def __init__(
+        self,
+        *,
+        sexes: _abc.Iterable[_common_pb2.Sex.ValueType] | None = ...,
+        born_from: _builtins.int = ...,
+        born_to: _builtins.int = ...,
+        encounter_types: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["born_from", b"born_from", "born_to", b"born_to", "encounter_types", b"encounter_types", "sexes", b"sexes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchFilter: _TypeAlias = SearchFilter  # noqa: Y015
+
+@_typing.final
 class Search(_message.Message):
     """What is searched and how. Zero and empty mean the server's defaults."""
 
@@ -32,6 +72,7 @@ class Search(_message.Message):
     TARGET_FPIR_FIELD_NUMBER: _builtins.int
     MIN_LSN_FIELD_NUMBER: _builtins.int
     ACCEPT_PARTIAL_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     max_candidates: _builtins.int
     """At most this many candidates, 1-1000."""
     score_threshold: _builtins.float
@@ -54,6 +95,10 @@ class Search(_message.Message):
     def galleries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Search only encounters of these galleries; all when empty."""
 
+    @_builtins.property
+    def filter(self) -> Global___SearchFilter:
+        """Search only encounters that pass. Subjects searched, and so the threshold, are those who have one."""
+
     def __init__(
         self,
         *,
@@ -64,10 +109,11 @@ class Search(_message.Message):
         target_fpir: _builtins.float | None = ...,
         min_lsn: _builtins.int = ...,
         accept_partial: _builtins.bool = ...,
+        filter: Global___SearchFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_score_threshold", b"_score_threshold", "_target_fpir", b"_target_fpir", "score_threshold", b"score_threshold", "target_fpir", b"target_fpir"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score_threshold", b"_score_threshold", "_target_fpir", b"_target_fpir", "filter", b"filter", "score_threshold", b"score_threshold", "target_fpir", b"target_fpir"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score_threshold", b"_score_threshold", "_target_fpir", b"_target_fpir", "accept_partial", b"accept_partial", "galleries", b"galleries", "max_candidates", b"max_candidates", "min_lsn", b"min_lsn", "samples", b"samples", "score_threshold", b"score_threshold", "target_fpir", b"target_fpir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score_threshold", b"_score_threshold", "_target_fpir", b"_target_fpir", "accept_partial", b"accept_partial", "filter", b"filter", "galleries", b"galleries", "max_candidates", b"max_candidates", "min_lsn", b"min_lsn", "samples", b"samples", "score_threshold", b"score_threshold", "target_fpir", b"target_fpir"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__score_threshold: _TypeAlias = _typing.Literal["score_threshold"]  # noqa: Y015
     _WhichOneofArgType__score_threshold: _TypeAlias = _typing.Literal["_score_threshold", b"_score_threshold"]  # noqa: Y015

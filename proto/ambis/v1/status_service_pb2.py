@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61mbis/v1/status_service.proto\x12\x08\x61mbis.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"*\n\x10GetStatusRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\"\x80\x03\n\x11GetStatusResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03lsn\x18\x03 \x01(\x04\x12\x16\n\x0esearchable_lsn\x18\x04 \x01(\x04\x12\x10\n\x08subjects\x18\x05 \x01(\x04\x12\x12\n\nencounters\x18\x06 \x01(\x04\x12(\n\tgalleries\x18\x07 \x03(\x0b\x32\x15.ambis.v1.GallerySize\x12,\n\nmodalities\x18\x08 \x03(\x0b\x32\x18.ambis.v1.ModalityStatus\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\tlibraries\x18\n \x03(\x0b\x32*.ambis.v1.GetStatusResponse.LibrariesEntry\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x0bGallerySize\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12\x10\n\x08subjects\x18\x02 \x01(\x04\x12\x12\n\nencounters\x18\x03 \x01(\x04\"\x93\x01\n\x0eModalityStatus\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x18\n\x10\x65xtraction_ready\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x12\n\nreferences\x18\x05 \x01(\x04\x12\x1e\n\x16\x63\x61libration_trusted_to\x18\x06 \x01(\x01\x32U\n\rStatusService\x12\x44\n\tGetStatus\x12\x1a.ambis.v1.GetStatusRequest\x1a\x1b.ambis.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61mbis/v1/status_service.proto\x12\x08\x61mbis.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"*\n\x10GetStatusRequest\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\"\xe0\x04\n\x11GetStatusResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0b\n\x03lsn\x18\x03 \x01(\x04\x12\x16\n\x0esearchable_lsn\x18\x04 \x01(\x04\x12\x10\n\x08subjects\x18\x05 \x01(\x04\x12\x12\n\nencounters\x18\x06 \x01(\x04\x12(\n\tgalleries\x18\x07 \x03(\x0b\x32\x15.ambis.v1.GallerySize\x12,\n\nmodalities\x18\x08 \x03(\x0b\x32\x18.ambis.v1.ModalityStatus\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\tlibraries\x18\n \x03(\x0b\x32*.ambis.v1.GetStatusResponse.LibrariesEntry\x12#\n\x06memory\x18\x0b \x03(\x0b\x32\x13.ambis.v1.MemoryUse\x12\x16\n\x0eresident_bytes\x18\x0c \x01(\x04\x12\x0f\n\x07threads\x18\r \x01(\r\x12\x42\n\x0csearch_paths\x18\x0e \x03(\x0b\x32,.ambis.v1.GetStatusResponse.SearchPathsEntry\x12\x18\n\x10searches_waiting\x18\x0f \x01(\r\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10SearchPathsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"B\n\tMemoryUse\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\x11\n\tram_bytes\x18\x02 \x01(\x04\x12\x14\n\x0cmapped_bytes\x18\x03 \x01(\x04\"D\n\x0bGallerySize\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12\x10\n\x08subjects\x18\x02 \x01(\x04\x12\x12\n\nencounters\x18\x03 \x01(\x04\"\x93\x01\n\x0eModalityStatus\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x18\n\x10\x65xtraction_ready\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x11\n\talgorithm\x18\x04 \x01(\t\x12\x12\n\nreferences\x18\x05 \x01(\x04\x12\x1e\n\x16\x63\x61libration_trusted_to\x18\x06 \x01(\x01\x32U\n\rStatusService\x12\x44\n\tGetStatus\x12\x1a.ambis.v1.GetStatusRequest\x1a\x1b.ambis.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._loaded_options = None
   _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_options = b'8\001'
+  _globals['_GETSTATUSRESPONSE_SEARCHPATHSENTRY']._loaded_options = None
+  _globals['_GETSTATUSRESPONSE_SEARCHPATHSENTRY']._serialized_options = b'8\001'
   _globals['_GETSTATUSREQUEST']._serialized_start=76
   _globals['_GETSTATUSREQUEST']._serialized_end=118
   _globals['_GETSTATUSRESPONSE']._serialized_start=121
-  _globals['_GETSTATUSRESPONSE']._serialized_end=505
-  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_start=457
-  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_end=505
-  _globals['_GALLERYSIZE']._serialized_start=507
-  _globals['_GALLERYSIZE']._serialized_end=575
-  _globals['_MODALITYSTATUS']._serialized_start=578
-  _globals['_MODALITYSTATUS']._serialized_end=725
-  _globals['_STATUSSERVICE']._serialized_start=727
-  _globals['_STATUSSERVICE']._serialized_end=812
+  _globals['_GETSTATUSRESPONSE']._serialized_end=729
+  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_start=629
+  _globals['_GETSTATUSRESPONSE_LIBRARIESENTRY']._serialized_end=677
+  _globals['_GETSTATUSRESPONSE_SEARCHPATHSENTRY']._serialized_start=679
+  _globals['_GETSTATUSRESPONSE_SEARCHPATHSENTRY']._serialized_end=729
+  _globals['_MEMORYUSE']._serialized_start=731
+  _globals['_MEMORYUSE']._serialized_end=797
+  _globals['_GALLERYSIZE']._serialized_start=799
+  _globals['_GALLERYSIZE']._serialized_end=867
+  _globals['_MODALITYSTATUS']._serialized_start=870
+  _globals['_MODALITYSTATUS']._serialized_end=1017
+  _globals['_STATUSSERVICE']._serialized_start=1019
+  _globals['_STATUSSERVICE']._serialized_end=1104
 # @@protoc_insertion_point(module_scope)

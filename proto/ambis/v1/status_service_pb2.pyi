@@ -62,6 +62,26 @@ class GetStatusResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SearchPathsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TRANSACTION_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LSN_FIELD_NUMBER: _builtins.int
@@ -72,6 +92,11 @@ class GetStatusResponse(_message.Message):
     MODALITIES_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     LIBRARIES_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    SEARCH_PATHS_FIELD_NUMBER: _builtins.int
+    SEARCHES_WAITING_FIELD_NUMBER: _builtins.int
     transaction_id: _builtins.str
     version: _builtins.str
     """Version of the software."""
@@ -81,6 +106,14 @@ class GetStatusResponse(_message.Message):
     """Last change that searches see."""
     subjects: _builtins.int
     encounters: _builtins.int
+    resident_bytes: _builtins.int
+    """Bytes of RAM that the process takes now, mapped files included as far as they are in it (VmRSS); child processes
+    not.
+    """
+    threads: _builtins.int
+    """Threads that compute at most."""
+    searches_waiting: _builtins.int
+    """Searches that wait now."""
     @_builtins.property
     def galleries(self) -> _containers.RepeatedCompositeFieldContainer[Global___GallerySize]: ...
     @_builtins.property
@@ -90,6 +123,14 @@ class GetStatusResponse(_message.Message):
     @_builtins.property
     def libraries(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Versions of the libraries that decide results, e.g. faiss, numba, onnxruntime."""
+
+    @_builtins.property
+    def memory(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryUse]:
+        """What the search indexes take, by part."""
+
+    @_builtins.property
+    def search_paths(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """How each modality's references are scanned, e.g. face: the faster of two ways, as measured when the server started."""
 
     def __init__(
         self,
@@ -104,14 +145,49 @@ class GetStatusResponse(_message.Message):
         modalities: _abc.Iterable[Global___ModalityStatus] | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         libraries: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        memory: _abc.Iterable[Global___MemoryUse] | None = ...,
+        resident_bytes: _builtins.int = ...,
+        threads: _builtins.int = ...,
+        search_paths: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        searches_waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encounters", b"encounters", "galleries", b"galleries", "libraries", b"libraries", "lsn", b"lsn", "modalities", b"modalities", "searchable_lsn", b"searchable_lsn", "started_at", b"started_at", "subjects", b"subjects", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encounters", b"encounters", "galleries", b"galleries", "libraries", b"libraries", "lsn", b"lsn", "memory", b"memory", "modalities", b"modalities", "resident_bytes", b"resident_bytes", "search_paths", b"search_paths", "searchable_lsn", b"searchable_lsn", "searches_waiting", b"searches_waiting", "started_at", b"started_at", "subjects", b"subjects", "threads", b"threads", "transaction_id", b"transaction_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class MemoryUse(_message.Message):
+    """What one part of the search indexes takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    RAM_BYTES_FIELD_NUMBER: _builtins.int
+    MAPPED_BYTES_FIELD_NUMBER: _builtins.int
+    part: _builtins.str
+    """E.g. "finger vectors"."""
+    ram_bytes: _builtins.int
+    """Bytes that must stay in RAM."""
+    mapped_bytes: _builtins.int
+    """Bytes of files that are read where a search looks at the reference."""
+    def __init__(
+        self,
+        *,
+        part: _builtins.str = ...,
+        ram_bytes: _builtins.int = ...,
+        mapped_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mapped_bytes", b"mapped_bytes", "part", b"part", "ram_bytes", b"ram_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryUse: _TypeAlias = MemoryUse  # noqa: Y015
 
 @_typing.final
 class GallerySize(_message.Message):

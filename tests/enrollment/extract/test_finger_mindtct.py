@@ -14,7 +14,8 @@ from enrollment.synthesis.finger import synthesise_finger
 from matcher.errors import ModelMismatch, SampleRejected
 from matcher.finger.comparison import FingerComparator
 from matcher.finger.parameters import FINGER_ALGORITHM, MINDTCT_ALGORITHM
-from matcher.gallery import Gallery, Probe
+from matcher.found_subjects import Probe
+from matcher.gallery import Gallery
 from matcher.positions import Position
 from matcher.templates import FingerTemplate
 from tests.enrollment.extract import ridge_images

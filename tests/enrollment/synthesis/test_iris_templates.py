@@ -44,15 +44,15 @@ def test_strangers_scatter_like_real_ones() -> None:
     """
     templates = bulk_iris_templates(200, 2)
     index = IrisIndex(COMPARATOR)
-    index.apply([], [(i, 1, template) for i, template in enumerate(templates)])
-    everyone = np.arange(200)
+    index.append(templates)
+    view, everyone = index.view(), np.arange(200)
     scores: list[list[NDArray[np.float64]]] = [[], [], []]
     for i, template in enumerate(templates[:60]):
         probe = COMPARATOR.prepare(template)
         found = (
-            index.compare(probe, everyone),
-            index.compare_search_codes(probe, everyone),
-            index.compare_prefixes(probe, np.ones(200, np.bool_)),
+            view.compare(probe, everyone),
+            view.compare_search_codes(probe, everyone),
+            view.compare_prefixes(probe),
         )
         for kept, new in zip(scores, found, strict=True):
             kept.append(new[i + 1 :])

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcher.errors import ModelMismatch
-from matcher.finger.comparison import FingerComparator, rows_of
+from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.parameters import AlignmentParameters, ComparisonParameters, CylinderParameters
+from matcher.finger.rows import rows_of
 from matcher.templates import FaceTemplate, FingerTemplate
 from tests.matcher.finger import reference
 from tests.matcher.finger.prints import random_finger, second_impression

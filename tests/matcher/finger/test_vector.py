@@ -56,11 +56,9 @@ def test_vectors_are_those_of_the_slow_way(count: int, seed: int) -> None:
 def test_bits_are_the_cells_above_the_threshold() -> None:
     p = CylinderParameters()
     finger = prepare_finger(random_finger(np.random.default_rng(1), 40))
-    x, y = finger.x.astype(np.float64), finger.y.astype(np.float64)
-    theta = finger.angle.astype(np.float64) * (2 * math.pi / 65536)
-    cells = cell_contributions(x, y, theta, p)
+    cells = cell_contributions(finger.x, finger.y, finger.angle, p)
     packed = np.packbits(cells > p.threshold, axis=1, bitorder="little").view(np.uint64)
-    np.testing.assert_array_equal(packed, build_cylinders(x, y, theta, p))
+    np.testing.assert_array_equal(packed, build_cylinders(finger.x, finger.y, finger.angle, p))
     np.testing.assert_array_equal(packed, finger.bits)
 
 

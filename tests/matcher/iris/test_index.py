@@ -1,10 +1,11 @@
-"""IrisIndex against brute force by the slow comparisons, with label filters, removals, replacements and compaction."""
+"""IrisIndex and its views against brute force by the slow comparisons: filters, appends under readers, copies."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,54 +13,65 @@ from numpy.typing import NDArray
 
 from matcher.errors import ModelMismatch, StorageFailure, TemplateInvalid
 from matcher.iris.comparison import IrisComparator
-from matcher.iris.index import IrisIndex, IrisScan
+from matcher.iris.index import IrisIndex
 from matcher.iris.parameters import PARAMETERS
-from matcher.modality import ALL_LABELS
-from matcher.templates import IrisCode, IrisTemplate, spread_columns
+from matcher.iris.view import IrisScan
+from matcher.modality import Selection
+from matcher.templates import FaceTemplate, IrisCode, IrisTemplate, spread_columns
+from matcher.threads import use_threads
 from tests.matcher.iris.codes import random_template, reference_search_score, second_capture, tables, template
 
-Records = dict[int, tuple[int, IrisTemplate]]
-Ranks = dict[int, float]
+Templates = list[IrisTemplate]
 COMPARATOR = IrisComparator()
 
 
-def ranks_of(probe: IrisTemplate, records: Records, columns: int = PARAMETERS.search.columns) -> Ranks:
+@pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    use_threads(request.param)
+    yield request.param
+    use_threads(1)
+
+
+def ranks_of(probe: IrisTemplate, eyes: Templates, columns: int = PARAMETERS.search.columns) -> list[float]:
     """Minus the search score of every reference, infinite where it cannot be compared."""
-    scores = {i: reference_search_score(probe, template, columns) for i, (_, template) in records.items()}
-    return {i: math.inf if math.isnan(score) else -score for i, score in scores.items()}
+    scores = [reference_search_score(probe, eye, columns) for eye in eyes]
+    return [math.inf if math.isnan(score) else -score for score in scores]
 
 
-def exact(probe: IrisTemplate, records: Records, count: int, labels: int = ALL_LABELS) -> list[int]:
-    ranks = ranks_of(probe, records)
-    return sorted((i for i in records if records[i][0] & labels), key=lambda i: (ranks[i], i))[:count]
+def chosen_rows(eyes: Templates, selected: Selection) -> list[int]:
+    return [i for i in range(len(eyes)) if selected is None or selected[i]]
 
 
-def two_stages(probe: IrisTemplate, records: Records, count: int, labels: int = ALL_LABELS) -> list[int]:
-    """The shortlist by the steps of ``matcher.iris.index``."""
-    first, whole = ranks_of(probe, records, PARAMETERS.prefix_columns), ranks_of(probe, records)
-    chosen = sorted((i for i in records if records[i][0] & labels), key=lambda i: (first[i], i))
+def exact(probe: IrisTemplate, eyes: Templates, count: int, selected: Selection = None) -> list[int]:
+    ranks = ranks_of(probe, eyes)
+    return sorted(chosen_rows(eyes, selected), key=lambda i: (ranks[i], i))[:count]
+
+
+def two_stages(probe: IrisTemplate, eyes: Templates, count: int, selected: Selection = None) -> list[int]:
+    """The shortlist by the steps of ``matcher.iris.view``."""
+    first, whole = ranks_of(probe, eyes, PARAMETERS.prefix_columns), ranks_of(probe, eyes)
+    chosen = sorted(chosen_rows(eyes, selected), key=lambda i: (first[i], i))
     above = [i for i in chosen if first[i] <= -PARAMETERS.prefix_threshold]
     unjudged = {i for i in chosen if first[i] == math.inf}
     worth = unjudged.union(above if len(above) >= count else chosen[:count])
     return sorted(worth, key=lambda i: (whole[i], i))[:count]
 
 
-REFERENCE: dict[IrisScan, Callable[[IrisTemplate, Records, int, int], list[int]]] = {
+REFERENCE: dict[IrisScan, Callable[[IrisTemplate, Templates, int, Selection], list[int]]] = {
     IrisScan.EXACT: exact,
     IrisScan.TWO_STAGES: two_stages,
 }
 
 
-def gallery(seed: int, size: int) -> Records:
-    """Ids in no order, labels 1, 2 or both, masks from nearly nothing to everything."""
+def gallery(seed: int, size: int) -> Templates:
+    """Masks from nearly nothing to everything."""
     rng = np.random.default_rng(seed)
-    ids = rng.permutation(10 * size)[:size]
-    return {int(i): (int(rng.integers(1, 4)), random_template(rng, float(rng.uniform(0.15, 1.0)))) for i in ids}
+    return [random_template(rng, float(rng.uniform(0.15, 1.0))) for _ in range(size)]
 
 
-def index_of(records: Records, scan: IrisScan = IrisScan.TWO_STAGES) -> IrisIndex:
+def index_of(eyes: Templates, scan: IrisScan = IrisScan.TWO_STAGES) -> IrisIndex:
     index = IrisIndex(scan=scan)
-    index.apply([], [(i, label, template) for i, (label, template) in records.items()])
+    index.append(eyes)
     return index
 
 
@@ -67,47 +79,48 @@ def equal(a: NDArray[np.int64], b: list[int]) -> bool:
     return a.dtype == np.int64 and a.tolist() == b
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("scan", list(IrisScan))
 @pytest.mark.parametrize("count", [1, 7, 150, 1000])
-@pytest.mark.parametrize("labels", [1, 2, ALL_LABELS])
-def test_shortlist_equals_brute_force(scan: IrisScan, count: int, labels: int) -> None:
-    records = gallery(1, 150)
-    index = index_of(records, scan)
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_shortlist_equals_brute_force(scan: IrisScan, count: int, every: int) -> None:
+    eyes = gallery(1, 150)
+    selected = None if every == 1 else np.arange(150) % every == 0
     rng = np.random.default_rng(2)
-    probes = [random_template(rng), second_capture(records[next(iter(records))][1], rng, 5)]
-    found = index.shortlist([COMPARATOR.prepare(p) for p in probes], count, labels)
-    for probe, ids in zip(probes, found, strict=True):
-        assert equal(ids, REFERENCE[scan](probe, records, count, labels))
+    probes = [random_template(rng), second_capture(eyes[20], rng, 5)]
+    found = index_of(eyes, scan).view().shortlist([COMPARATOR.prepare(p) for p in probes], count, selected)
+    for probe, rows in zip(probes, found, strict=True):
+        assert equal(rows, REFERENCE[scan](probe, eyes, count, selected))
 
 
 def test_more_than_were_asked_for_pass_the_first_stage() -> None:
     """Ten captures of one eye: all of them are compared as a whole, and the best five returned."""
     rng = np.random.default_rng(12)
     eye = random_template(rng, 0.9)
-    records = gallery(13, 80) | {2000 + k: (1, second_capture(eye, rng, k - 5, 0.1 + 0.02 * k)) for k in range(10)}
-    found = index_of(records).shortlist([COMPARATOR.prepare(eye)], 5)[0]
-    assert found.tolist() == exact(eye, records, 5)
-    assert min(found) >= 2000
+    eyes = gallery(13, 80) + [second_capture(eye, rng, k - 5, 0.1 + 0.02 * k) for k in range(10)]
+    found = index_of(eyes).view().shortlist([COMPARATOR.prepare(eye)], 5)[0]
+    assert found.tolist() == exact(eye, eyes, 5)
+    assert min(found) >= 80
 
 
 @pytest.mark.parametrize("scan", list(IrisScan))
 @pytest.mark.parametrize("size", [63, 64, 65, 129])
-def test_equal_scores_are_ordered_by_id_in_either_stage(scan: IrisScan, size: int) -> None:
-    """Few different eyes, each on record many times, the ids in no order."""
+def test_equal_scores_are_ordered_by_row_in_either_stage(scan: IrisScan, size: int) -> None:
+    """Few different eyes, each on record many times."""
     rng = np.random.default_rng(size)
-    eyes = [random_template(rng, float(rng.uniform(0.5, 1.0))) for _ in range(9)]
+    nine = [random_template(rng, float(rng.uniform(0.5, 1.0))) for _ in range(9)]
     # The beginnings of all codes are alike, so that the first stage sees one eye only.
     first = spread_columns(PARAMETERS.search.columns)[: PARAMETERS.prefix_columns]
     for k in range(1, 9):
-        (bits, mask), verification = tables(eyes[k])
-        bits[first], mask[first] = tables(eyes[0])[0][0][first], tables(eyes[0])[0][1][first]
-        eyes[k] = template((bits, mask), verification)
-    records: Records = {int(i): (1, eyes[k % 9]) for k, i in enumerate(rng.permutation(1000)[:size])}
-    index = index_of(records, scan)
+        (bits, mask), verification = tables(nine[k])
+        bits[first], mask[first] = tables(nine[0])[0][0][first], tables(nine[0])[0][1][first]
+        nine[k] = template((bits, mask), verification)
+    eyes = [nine[k] for k in rng.integers(0, 9, size)]
+    view = index_of(eyes, scan).view()
     for probe in (random_template(rng), random_template(rng, 0.1)):
         for count in (1, 5, size - 1, size):
-            (ids,) = index.shortlist([COMPARATOR.prepare(probe)], count)
-            assert equal(ids, REFERENCE[scan](probe, records, count, ALL_LABELS))
+            (rows,) = view.shortlist([COMPARATOR.prepare(probe)], count)
+            assert equal(rows, REFERENCE[scan](probe, eyes, count, None))
 
 
 def test_a_mate_whose_first_bits_are_hidden_is_found() -> None:
@@ -117,95 +130,153 @@ def test_a_mate_whose_first_bits_are_hidden_is_found() -> None:
     hidden[spread_columns(PARAMETERS.search.columns)[: PARAMETERS.prefix_columns]] = True
     (bits, mask), verification = tables(eye)
     mate = template((bits, mask & ~hidden), verification)
-    records: Records = {i: (1, second_capture(eye, rng, 0, 0.3)) for i in range(70)} | {500: (1, mate)}
-    index = index_of(records)
-    (ids,) = index.shortlist([COMPARATOR.prepare(mate)], 3)
-    assert ids[0] == 500
+    eyes = [second_capture(eye, rng, 0, 0.3) for _ in range(70)] + [mate]
+    (rows,) = index_of(eyes).view().shortlist([COMPARATOR.prepare(mate)], 3)
+    assert rows[0] == 70
 
 
+@pytest.mark.usefixtures("threads")
 def test_scores_of_both_stages_equal_the_slow_ones() -> None:
-    records = gallery(3, 70)
-    index = index_of(records)
+    eyes = gallery(3, 70)
+    view = index_of(eyes).view()
     probe = random_template(np.random.default_rng(4), 0.5)
     prepared, rows = COMPARATOR.prepare(probe), np.arange(70)
-    whole = [reference_search_score(probe, t) for _, t in records.values()]
-    first = [reference_search_score(probe, t, PARAMETERS.prefix_columns) for _, t in records.values()]
-    np.testing.assert_array_equal(index.compare_search_codes(prepared, rows), whole)
+    whole = [reference_search_score(probe, t) for t in eyes]
+    first = [reference_search_score(probe, t, PARAMETERS.prefix_columns) for t in eyes]
+    np.testing.assert_array_equal(view.compare_search_codes(prepared, rows), whole)
     selected = rows % 3 > 0
     selected[64:] = False  # all of the second block
-    np.testing.assert_array_equal(index.compare_prefixes(prepared, selected), np.where(selected, first, -np.inf))
+    np.testing.assert_array_equal(view.compare_prefixes(prepared, selected), np.where(selected, first, -np.inf))
+    np.testing.assert_array_equal(view.compare_prefixes(prepared), first)
     assert 5 < np.isnan(whole).sum() < 65, "some masks must be too small, or the test shows nothing of them"
 
 
 def test_compare_equals_the_comparator() -> None:
-    records = gallery(3, 80)
-    index = index_of(records)
+    eyes = gallery(3, 80)
     probe = COMPARATOR.prepare(random_template(np.random.default_rng(4), 0.5))
-    ids = np.array([*records, -5, 10**12], np.int64)
-    expected = [COMPARATOR.compare(probe, COMPARATOR.prepare(t)) for _, t in records.values()] + [math.nan] * 2
-    np.testing.assert_array_equal(index.compare(probe, ids), expected)
+    rows = np.array([5, *range(80)])
+    expected = [COMPARATOR.compare(probe, COMPARATOR.prepare(eyes[i])) for i in rows]
+    np.testing.assert_array_equal(index_of(eyes).view().compare(probe, rows), expected)
     assert np.isnan(expected).sum() > 2, "some masks must be too small, or the test shows nothing of them"
 
 
 @pytest.mark.parametrize("scan", list(IrisScan))
-@pytest.mark.parametrize("labels", [1, 2])
-def test_both_scans_find_every_mate_under_a_filter(scan: IrisScan, labels: int) -> None:
+@pytest.mark.parametrize("odd", [0, 1])
+def test_every_scan_finds_every_mate_under_a_filter(scan: IrisScan, odd: int) -> None:
     rng = np.random.default_rng(5)
-    records: Records = {i: (1 + i % 2, random_template(rng, 0.75)) for i in range(600)}
-    index = index_of(records, scan)
-    mates = [i for i in range(600) if records[i][0] == labels][::12]
-    probes = [second_capture(records[i][1], rng, int(rng.integers(-8, 9)), 0.25) for i in mates]
-    found = index.shortlist([COMPARATOR.prepare(p) for p in probes], 10, labels)
-    for mate, ids in zip(mates, found, strict=True):
-        assert ids[0] == mate
-        assert len(ids) == len(set(ids.tolist())) == 10
-        assert all(records[int(i)][0] & labels for i in ids)
+    eyes = [random_template(rng, 0.75) for _ in range(600)]
+    selected = np.arange(600) % 2 == odd
+    mates = np.flatnonzero(selected)[::12]
+    probes = [second_capture(eyes[i], rng, int(rng.integers(-8, 9)), 0.25) for i in mates]
+    found = index_of(eyes, scan).view().shortlist([COMPARATOR.prepare(p) for p in probes], 10, selected)
+    for mate, rows in zip(mates, found, strict=True):
+        assert rows[0] == mate
+        assert len(rows) == len(set(rows.tolist())) == 10
+        assert selected[rows].all()
 
 
-def test_follows_removals_replacements_and_compaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matcher.slots.SlotTable.COMPACT_MINIMUM", 20)
-    for scan in IrisScan:
-        rng = np.random.default_rng(6)
-        records = gallery(7, 90)
-        index = index_of(records, scan)
-        for step in range(12):
-            removed = [int(i) for i in rng.choice(list(records), 6, replace=False)]
-            kept = [i for i in records if i not in removed]
-            added = {1000 + step: (1, random_template(rng)), kept[0]: (2, random_template(rng))}
-            index.apply([*removed, 999_999], [(i, label, t) for i, (label, t) in added.items()])
-            records = {i: records[i] for i in kept} | added
-            assert len(index) == len(records)
-            probe = second_capture(records[kept[0]][1], rng, -4)
-            labels, count = [(1, 1000), (2, 3), (ALL_LABELS, 5)][step % 3]
-            (ids,) = index.shortlist([COMPARATOR.prepare(probe)], count, labels)
-            assert equal(ids, REFERENCE[scan](probe, records, count, labels))
-            assert index.shortlist([COMPARATOR.prepare(probe)], 3)[0][0] == kept[0]
-            wanted = np.array([kept[0], kept[-1], removed[0]])
-            scores = index.compare(COMPARATOR.prepare(probe), wanted)
-            assert scores[0] > 0.15
-            assert math.isnan(scores[2])
+@pytest.mark.parametrize("scan", list(IrisScan))
+def test_a_view_does_not_see_what_is_appended_later(scan: IrisScan) -> None:
+    """Rows are added one by one to a partly filled block, and more than the memory that was reserved at first."""
+    eyes = gallery(7, 200)
+    index = IrisIndex(scan=scan)
+    index.append(eyes[:60])
+    before = index.view()
+    probe = eyes[59]
+    prepared = COMPARATOR.prepare(probe)
+    for eye in eyes[60:]:
+        index.append([eye])
+        assert len(before) == 60
+    after = index.view()
+    assert (len(index), len(after)) == (200, 200)
+    for view, those in ((before, eyes[:60]), (after, eyes)):
+        (rows,) = view.shortlist([prepared], 10)
+        assert equal(rows, REFERENCE[scan](probe, those, 10, None))
+        np.testing.assert_array_equal(
+            view.compare_prefixes(prepared), index_of(those).view().compare_prefixes(prepared)
+        )
+
+
+@pytest.mark.parametrize("scan", list(IrisScan))
+def test_searches_need_no_lock_while_rows_are_appended(scan: IrisScan) -> None:
+    rng = np.random.default_rng(18)
+    eyes = [random_template(rng, 0.8) for _ in range(700)]
+    prepared = [COMPARATOR.prepare(second_capture(eyes[i], rng, 3)) for i in range(0, 50, 5)]
+    index = index_of(eyes[:50], scan)
+    done = threading.Event()
+    wrong: list[str] = []
+
+    def search() -> None:
+        own = index.view()
+        expected = own.shortlist(prepared, 7)
+        while not done.is_set():
+            if any((a != b).any() for a, b in zip(own.shortlist(prepared, 7), expected, strict=True)):
+                wrong.append("a view changed")
+            for mate, rows in enumerate(index.view().shortlist(prepared, 7)):
+                if rows[0] != 5 * mate:
+                    wrong.append(f"row {5 * mate} was not found")
+
+    readers = [threading.Thread(target=search) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for start in range(50, 700, 3):
+        index.append(eyes[start : start + 3])
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong
+    assert (
+        index.view().shortlist(prepared, 7)[0].tolist()
+        == index_of(eyes, scan).view().shortlist(prepared, 7)[0].tolist()
+    )
+
+
+@pytest.mark.parametrize("scan", list(IrisScan))
+def test_a_copy_holds_the_rows_asked_for_in_their_order(scan: IrisScan) -> None:
+    eyes = gallery(19, 140)
+    index = index_of(eyes, scan)
+    rows = np.random.default_rng(20).permutation(140)[:90]
+    copied = index.copy(rows)
+    index.append(gallery(21, 3))
+    probe = random_template(np.random.default_rng(22), 0.7)
+    prepared = COMPARATOR.prepare(probe)
+    assert (len(copied), len(index)) == (90, 143)
+    kept = [eyes[i] for i in rows]
+    assert equal(copied.view().shortlist([prepared], 30)[0], REFERENCE[scan](probe, kept, 30, None))
+    np.testing.assert_array_equal(copied.view().compare(prepared, np.arange(90)), index.view().compare(prepared, rows))
+    copied.append(eyes[:5])
+    assert (len(copied), len(index)) == (95, 143)
 
 
 @pytest.mark.parametrize("scan", list(IrisScan))
 def test_empty_index_and_empty_request(scan: IrisScan) -> None:
-    index = IrisIndex(scan=scan)
+    view = IrisIndex(scan=scan).view()
     probe = COMPARATOR.prepare(random_template(np.random.default_rng(8)))
-    assert index.shortlist([probe, probe], 5)[1].tolist() == []
-    assert np.isnan(index.compare(probe, np.array([1, 2], np.int64))).all()
-    index = index_of(gallery(9, 5), scan)
-    assert index.shortlist([probe], 0)[0].tolist() == []
-    assert index.shortlist([], 5) == []
-    assert index.shortlist([probe], 5, labels=1 << 40)[0].tolist() == []
+    assert view.shortlist([probe, probe], 5)[1].tolist() == []
+    assert view.compare(probe, np.zeros(0, np.int64)).tolist() == []
+    assert len(IrisIndex(scan=scan).copy(np.zeros(0, np.int64))) == 0
+    view = index_of(gallery(9, 5), scan).view()
+    assert view.shortlist([probe], 0)[0].tolist() == []
+    assert view.shortlist([], 5) == []
+    assert view.shortlist([probe], 5, np.zeros(5, np.bool_))[0].tolist() == []
 
 
 def test_a_bad_addition_changes_nothing() -> None:
-    records = gallery(10, 5)
-    index = index_of(records)
+    index = index_of(gallery(10, 5))
     good = random_template(np.random.default_rng(11))
     bad = IrisTemplate("iris-other", 1, good.columns, good.search, good.verification)
-    with pytest.raises(ModelMismatch):
-        index.apply(list(records), [(1, 1, good), (2, 1, bad)])
-    assert len(index) == 5
+    face = FaceTemplate("face", 1, np.full(64, 0.125, np.float32))
+    for other in (bad, face):
+        with pytest.raises(ModelMismatch):
+            index.append([good, other])
+        assert (len(index), len(index.view())) == (5, 5)
+
+
+def test_memory_is_what_the_project_can_afford() -> None:
+    index = index_of(gallery(23, 640))
+    parts = index.memory()
+    assert sum(part.ram for part in parts) <= 656 * 640
+    assert sum(part.mapped for part in parts) >= 2048 * 640
 
 
 def test_what_no_search_would_find_is_not_taken_on_record() -> None:
@@ -218,29 +289,35 @@ def test_what_no_search_would_find_is_not_taken_on_record() -> None:
         few[:shown] = True
         thin = template((bits, few.reshape(mask.shape)), verification)
         if shown == least:
-            assert index.complete(thin) is thin
+            assert index.complete(thin, index.check(thin)) is thin
         else:
             with pytest.raises(TemplateInvalid, match="255 of 2048") as refused:
-                index.complete(thin)
+                index.check(thin)
             assert refused.value.reason == "TEMPLATE_UNUSABLE"
 
 
-def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    records = gallery(14, 6)
-    index = index_of(records)
-    rng = np.random.default_rng(15)
-    probe = COMPARATOR.prepare(random_template(rng))
-    before = index.shortlist([probe], 10)[0].tolist()
-
-    def full(*_: object) -> None:
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    def no_room(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("matcher.mapped.os.posix_fallocate", full)
-    many = [(1000 + k, 1, random_template(rng)) for k in range(1100)]
-    with pytest.raises(StorageFailure, match="free disk space"):
-        index.apply(list(records), many)
-    assert len(index) == 6
-    assert index.shortlist([probe], 10)[0].tolist() == before
+    return lambda: monkeypatch.setattr("matcher.mapped.os.posix_fallocate", no_room)
+
+
+def test_afull_disk_changes_nothing(full_disk: Callable[[], None]) -> None:
+    index = index_of(gallery(14, 6))
+    rng = np.random.default_rng(15)
+    probe = COMPARATOR.prepare(random_template(rng))
+    before = index.view().shortlist([probe], 10)[0].tolist()
+    many = [random_template(rng) for _ in range(1100)]
+    full_disk()
+    for refused in (lambda: index.append(many), lambda: index.reserve(1100), lambda: index.copy(np.arange(6))):
+        with pytest.raises(StorageFailure, match="free disk space"):
+            refused()
+        assert len(index) == 6
+        assert index.view().shortlist([probe], 10)[0].tolist() == before
+    index.append(many[:10])
+    assert len(index) == 16
 
 
 @pytest.mark.parametrize("bits", [0, PARAMETERS.search.least_bits - 1])
@@ -253,7 +330,6 @@ def test_a_template_that_no_shortlist_would_hold_is_refused(bits: int) -> None:
     assert COMPARATOR.compare(COMPARATOR.prepare(hidden), COMPARATOR.prepare(whole)) > 0
     index = IrisIndex()
     index.check(whole)
-    for refuse in (index.check, index.complete):
-        with pytest.raises(TemplateInvalid, match="no search would find it") as refused:
-            refuse(hidden)
-        assert refused.value.reason == "TEMPLATE_UNUSABLE"
+    with pytest.raises(TemplateInvalid, match="no search would find it") as refused:
+        index.check(hidden)
+    assert refused.value.reason == "TEMPLATE_UNUSABLE"

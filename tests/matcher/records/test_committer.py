@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matcher.changes import Change
+from matcher.changes import Change, OwnedReference, Reference
 from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, StorageFailure, Unavailable
-from matcher.positions import Position
+from matcher.found_subjects import FoundSubjects
+from matcher.gallery_view import GallerySearch
+from matcher.positions import Modality, Position
 from matcher.records.committer import Committer
 from matcher.records.entries import NewSample
 from matcher.records.store import RecordStore
@@ -23,16 +25,22 @@ from tests.matcher.people import FACE, face, face_probe, iris
 from tests.matcher.records.test_store import encounter
 
 
+def found(shards: LocalShards, number: int) -> list[str]:
+    (subjects,) = shards.search([GallerySearch((face_probe(number),))]).subjects
+    assert isinstance(subjects, FoundSubjects)
+    return [s.subject_id for s in subjects]
+
+
 def test_acknowledged_is_searchable(tmp_path: Path) -> None:
     store, shards = RecordStore(tmp_path), LocalShards()
     committer = Committer(store, shards)
     receipt = committer.enrol(encounter("a"))
     assert shards.applied_lsn >= receipt.lsn
-    assert [s.subject_id for s in shards.search([face_probe(1)])] == ["a"]
+    assert found(shards, 1) == ["a"]
     assert committer.wait_for(receipt.lsn, 0.0)
     assert not committer.wait_for(receipt.lsn + 1, 0.01)
     committer.delete_subject("a", "t")
-    assert shards.search([face_probe(1)]) == []
+    assert found(shards, 1) == []
     committer.close()
     store.close()
 
@@ -256,5 +264,60 @@ def test_a_full_disk_refuses_enrolments_before_they_are_written_and_nothing_else
     shards.full = False
     committer.enrol(encounter("b"))
     assert store.counts()[0] == shards.subjects() == 2
+    committer.close()
+    store.close()
+
+
+class WatchedShards(LocalShards):
+    """Notes which threads check templates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checked_by: list[str] = []
+
+    def check(self, template: Template) -> Template:
+        self.checked_by.append(threading.current_thread().name)
+        return super().check(template)
+
+
+def test_only_the_first_of_a_kind_is_checked_on_the_writing_thread(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), WatchedShards()
+    committer = Committer(store, shards)
+    committer.enrol(encounter("a"))
+    assert shards.checked_by.count("committer") == 1
+    for number in range(5):
+        committer.enrol(encounter(f"s{number}"))
+    assert shards.checked_by.count("committer") == 1
+    assert len(shards.checked_by) == 7
+    committer.close()
+    store.close()
+
+
+def test_a_template_that_was_checked_before_a_change_of_model_is_refused_after_it(tmp_path: Path) -> None:
+    store, shards = RecordStore(tmp_path), WatchedShards()
+    committer = Committer(store, shards)
+    committer.enrol(encounter("a"))
+    of_next_model = OwnedReference("a", "1", Reference(1, Position.FACE, face(1, algorithm="face-next-1")))
+    begun, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert go.wait(20)
+
+    with ThreadPoolExecutor(3) as pool:
+        held = pool.submit(committer.run, hold)
+        assert begun.wait(20)
+        checked = len(shards.checked_by)
+        late = pool.submit(committer.enrol, encounter("b"))
+        while len(shards.checked_by) == checked or committer.waiting == 0:
+            assert not late.done()
+        # Straight to the shards, as the switch of a model does on the writing thread.
+        shards.replace(Modality.FACE, "face-next-1", [[of_next_model]], lambda: 2)
+        go.set()
+        held.result(20)
+        with pytest.raises(ModelMismatch, match="face-next-1"):
+            late.result(20)
+    assert not store.has_subject("b")
+    assert not committer.fault
     committer.close()
     store.close()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-import struct
-import zlib
 from pathlib import Path
 
 import pytest
 
 from matcher.changes import Change, EncounterEnrolled
-from matcher.errors import ModelMismatch, PreconditionFailed
+from matcher.errors import ModelMismatch
 from matcher.positions import Modality, Position
 from matcher.records.entries import NewEncounter, NewSample, StoredSample, SubjectMode, Successor
 from matcher.records.store import RecordStore
-from matcher.templates import CONTAINER_VERSION, MAGIC, FingerTemplate
 from tests.matcher.people import FACE, IRIS, face, iris
 
 NEXT, THIRD = "face-next-1", "face-third-1"
@@ -249,57 +246,6 @@ def test_cancelling_and_another_target_drop_what_was_made(tmp_path: Path) -> Non
     store.migrations.cancel(Modality.FACE)
     assert replay(store) == before
     store.close()
-
-
-def make_first_schema(folder: Path) -> None:
-    """What a closed store has become in this version is taken away from its file."""
-    with sqlite3.connect(folder / "records.sqlite") as raw:
-        for table in ("models", "migrations", "successors"):
-            raw.execute(f"DROP TABLE {table}")
-        raw.execute("DROP INDEX samples_model")
-        raw.execute("ALTER TABLE samples DROP COLUMN box")
-        raw.execute("UPDATE schema SET version = 1")
-    raw.close()
-
-
-def test_a_folder_of_the_first_schema_with_templates_of_another_layout_stays_as_it_is(tmp_path: Path) -> None:
-    opened(tmp_path).close()
-    make_first_schema(tmp_path)
-    payload = struct.pack("<HHH", 500, 500, 39) + bytes(7 * 39)  # of a finger in the first schema
-    data = struct.pack("<4sBBHB", MAGIC, CONTAINER_VERSION, FingerTemplate.code, 1, 15) + b"finger-leader-1"
-    data += struct.pack("<I", len(payload)) + payload
-    data += struct.pack("<I", zlib.crc32(data))
-    with sqlite3.connect(tmp_path / "records.sqlite") as raw:
-        position = int(Position.RIGHT_INDEX)
-        raw.execute("UPDATE samples SET template = ?, position = ? WHERE id = 2", (data, position))
-        before = list(raw.iterdump())
-    raw.close()
-    with pytest.raises(PreconditionFailed, match="finger templates of an earlier AMBIS") as refused:
-        RecordStore(tmp_path)
-    assert refused.value.reason == "SCHEMA_VERSION"
-    with sqlite3.connect(tmp_path / "records.sqlite") as raw:
-        assert list(raw.iterdump()) == before
-    raw.close()
-
-
-def test_a_folder_of_the_first_schema_is_taken_on(tmp_path: Path) -> None:
-    store = opened(tmp_path)
-    before = replay(store)
-    store.close()
-    make_first_schema(tmp_path)
-    store = RecordStore(tmp_path)
-    assert replay(store) == before
-    assert [s.box for s in pending(store)] == [None] * 3
-    migrate(store)
-    store.migrations.switch(Modality.FACE, NEXT, "t")
-    store = reopened(store, tmp_path)
-    assert store.migrations.active(Modality.FACE) == NEXT
-    store.close()
-    with sqlite3.connect(tmp_path / "records.sqlite") as raw:
-        assert raw.execute("SELECT version FROM schema").fetchall() == [(2,)]
-        assert raw.execute("SELECT name FROM sqlite_master WHERE name = 'samples_model'").fetchone()
-        assert raw.execute("SELECT kind FROM changes ORDER BY lsn DESC LIMIT 1").fetchone() == ("model changed",)
-    raw.close()
 
 
 @pytest.mark.parametrize("count", [1, 7])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ambis.v1 import (
     common_pb2,
     enrollment_service_pb2,
     identification_service_pb2,
+    identification_service_pb2_grpc,
     status_service_pb2,
     status_service_pb2_grpc,
 )
@@ -26,8 +28,10 @@ from ambis.v1 import enrollment_service_pb2_grpc as enrollment_grpc
 from enrollment.client import AmbisClient, CallFailed, ClientOptions, describe, image_sample
 from matcher.errors import PreconditionFailed
 from matcher.positions import Position
+from matcher.service.batching import BatchingParameters
 from matcher.service.server import SERVICES, AmbisServer, ServerOptions
 from matcher.templates import FaceTemplate, IrisCode, IrisTemplate
+from matcher.threads import workers
 from tests.matcher.people import FACE, face
 from tests.matcher.service.running import start
 
@@ -455,6 +459,13 @@ def test_status(client: AmbisClient) -> None:
     assert not modalities["finger"].extraction_ready
     assert modalities["finger"].detail == "no fingers here"
     assert "faiss-cpu" in status.libraries
+    memory = {use.part: (use.ram_bytes, use.mapped_bytes) for use in status.memory}
+    assert memory["roster"][0] > 0
+    assert memory["iris search codes"] == (2 * 2048 // 8, 0)
+    assert memory["iris verification codes"][1] >= 2 * 8192 // 8
+    assert status.resident_bytes > 10_000_000
+    assert status.threads == workers().count
+    assert status.searches_waiting == 0
 
 
 def test_health_and_reflection(server: AmbisServer) -> None:
@@ -524,6 +535,53 @@ def test_too_many_calls_are_told_to_come_again(tmp_path: Path) -> None:
             assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         release.set()
         assert list(answers) == []
+    running.stop(1.0)
+
+
+def test_searches_that_come_at_once_get_what_they_would_get_alone(client: AmbisClient) -> None:
+    for i in range(12):
+        client.enrol(person(i))
+    searches = [search(sample(f"face {i % 12} 3"), max_candidates=3) for i in range(48)]
+    alone = [client.identify(one) for one in searches[:12]]
+    broken = [search(sample("face 1 3"), target_fpir=0.9), search(sample("face 1 3"), max_candidates=2000)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(client.identify, searches))
+        stream = [
+            identification_service_pb2.BatchIdentifyRequest(transaction_id="t", sequence=i, search=one)
+            for i, one in enumerate([*searches, *broken])
+        ]
+        streamed = list(pool.submit(lambda: sorted(client.batch_identify(stream), key=lambda r: r.sequence)).result())
+    assert answers == [alone[i % 12] for i in range(48)]
+    assert [r.result for r in streamed[:48]] == answers
+    assert [r.error.code for r in streamed[48:]] == [grpc.StatusCode.INVALID_ARGUMENT.value[0]] * 2
+
+
+def test_searches_beyond_the_queue_are_told_when_to_come_again(tmp_path: Path) -> None:
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    batching = BatchingParameters(waiting=0)
+    running = start(tmp_path / "data", ServerOptions(batching=batching))
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        stub = identification_service_pb2_grpc.IdentificationServiceStub(channel)
+        request = identification_service_pb2.IdentifyRequest(transaction_id="tx-9", search=search(sample("face 1 1")))
+        with pytest.raises(grpc.RpcError) as failed:
+            stub.Identify(request, timeout=10)
+        assert isinstance(failed.value, grpc.Call)
+        assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        status = rpc_status.from_call(failed.value)
+        assert status is not None
+        retry = error_details_pb2.RetryInfo()
+        assert any(detail.Unpack(retry) for detail in status.details)
+        assert retry.retry_delay.ToMilliseconds() == 1000
+    pauses: list[float] = []
+    with (
+        AmbisClient(f"127.0.0.1:{running.port}", ClientOptions(attempts=3), pauses.append) as client,
+        pytest.raises(CallFailed, match="waiting already"),
+    ):
+        client.identify(search(sample("face 1 1")))
+    assert len(pauses) == 2
+    assert all(1.0 <= pause <= 1.2 for pause in pauses)
     running.stop(1.0)
 
 
