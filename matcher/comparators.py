@@ -25,7 +25,7 @@ def index_for(modality: Modality, algorithm: str, folder: Path | None = None) ->
     """
     if modality is Modality.FACE:
         # An embedding needs no knowledge of the network it came from: any face model is compared by inner product.
-        return FaceIndex(algorithm)
+        return FaceIndex(algorithm, folder=folder)
     if modality is Modality.FINGER and algorithm in FingerComparator.algorithms:
         return FingerIndex(folder=folder)
     if modality is Modality.IRIS and algorithm in IrisComparator.algorithms:
