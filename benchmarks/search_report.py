@@ -122,14 +122,16 @@ def _loads(infos: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
                     f"{load['first']}/{load['mated']}",
                     f"{load['hits']}/{load['mated']}",
                     f"{load['false_hits']}/{load['strangers']}",
+                    str(load["given_up"]),
                 )
             )
     return Section(
         "Identify over gRPC, ms: two fingers, a face, two irises",
-        ("people", "clients", "p50", "p95", "p99", "known", "unkn.", "QPS", "first", "HIT", "false"),
+        ("people", "clients", "p50", "p95", "p99", "known", "unkn.", "QPS", "first", "HIT", "false", "up"),
         rows,
         "known, unkn.: p50 of searches whose fingers are of known and of unknown positions; first, HIT: of the "
-        "searches of people on record; false: HITs of people who are not.",
+        "searches of people on record; false: HITs of people who are not; up: searches given up by a server with too "
+        "much to do.",
     )
 
 
