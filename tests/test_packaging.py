@@ -49,7 +49,7 @@ FOREIGN = {
     "faiss": {"finger", "face", "iris"},
     "PIL": set(),
     "cv2": set(),
-    "onnxruntime": set(),
+    "onnxruntime": {"inner_products"},
     "typer": set(),
     "pydantic_settings": set(),
 }
