@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-crash test-fuzz lint format proto lock bench bench-ci baseline accuracy \
-	calibrate-check chimeric finger-accuracy finger-identification clean
+.PHONY: help install demo test test-crash test-fuzz lint format proto lock bench bench-ci bench-search bench-search-slow \
+	bench-compare baseline accuracy calibrate-check chimeric finger-accuracy finger-identification clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,22 @@ bench: install  ## Run all benchmarks and write JSON into benchmarks/results
 
 bench-ci: install  ## The same at small sizes; fails where a ratio falls below half of benchmarks/baseline.json
 	$(BIN)/python -m benchmarks.run --small --compare
+
+bench-search: install  ## Searches (1:N) at full size, up to a million people: 40 minutes, 16 GiB
+	$(BIN)/python -m benchmarks.run --search
+
+bench-search-slow: install  ## Two million people, and ten minutes of enrolling while searching
+	$(BIN)/python -m benchmarks.run --slow
+
+# The two files are goals for make, too: they are there, and nothing has to be done for them.
+bench-compare: install  ## `make bench-compare OLD.json NEW.json`: fails where a ratio fell by more than 15 %
+	$(BIN)/python -m benchmarks.compare --against $(or $(OLD),$(word 1,$(RUNS)),OLD.json) \
+		$(or $(NEW),$(word 2,$(RUNS)),NEW.json)
+
+ifneq ($(filter bench-compare,$(MAKECMDGOALS)),)
+RUNS := $(filter %.json,$(MAKECMDGOALS))
+$(RUNS): ;
+endif
 
 baseline: install  ## Write benchmarks/baseline.json from a run at small sizes
 	$(BIN)/python -m benchmarks.run --small --write-baseline

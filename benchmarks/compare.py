@@ -1,8 +1,8 @@
-"""Compares the ratios of a run (ours against a peer, in the same run) with those of ``baseline.json``.
+"""Compares the ratios of a run (ours against a peer, in the same run) with ``baseline.json`` or with another run.
 
 Times depend on the machine; how many times faster than a peer ours is, far less. A ratio below half of its baseline
-fails. ``python -m benchmarks.compare RESULTS.json`` prints the table for the JSON of a run, ``--markdown`` the one of
-the README.
+fails, or one that is more than 15 % below that of the other run (``--against OLD.json``: both on one idle machine).
+``python -m benchmarks.compare RESULTS.json`` prints the table for the JSON of a run, ``--markdown`` the README's.
 """
 
 from __future__ import annotations
@@ -19,10 +19,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import search_report
+
 BASELINE = Path(__file__).resolve().parent / "baseline.json"
 LEAST_PART = 0.5
-"""Of its baseline that a ratio must keep."""
+"""Of its baseline that a ratio must keep: on any machine, at any load."""
+LEAST_PART_OF_RUN = 0.85
+"""Of another run's ratio."""
 WIDTH = 80
+SLOW_REMARK = (
+    "A ratio fell below half of its baseline: make it faster, or run `make baseline` in a commit that says why. On a "
+    "busy machine, first run it once more."
+)
+SLOWER_REMARK = (
+    f"A ratio is more than {1 - LEAST_PART_OF_RUN:.0%} below that of the other run: a regression, unless the machine "
+    "was busy in one of them."
+)
+GONE_REMARK = "The other run has benchmarks that did not run in this one."
+MISSING_REMARK = "The baseline names benchmarks that did not run; if they are gone, run `make baseline`."
 
 
 class Verdict(enum.StrEnum):
@@ -30,7 +44,7 @@ class Verdict(enum.StrEnum):
 
     OK = "ok"
     SLOW = "TOO SLOW"
-    """Below half of its baseline: fails."""
+    """Too far below its baseline: fails."""
     NEW = "new"
     """Not in the baseline yet; ``make baseline`` puts it there."""
     SKIPPED = "skipped"
@@ -156,13 +170,16 @@ def read_baseline(document: Mapping[str, Any]) -> Baseline:
         raise ResultsInvalid(f"this is no baseline ({error!r}); write one with `make baseline`") from None
 
 
-def compare(results: Results, baseline: Mapping[str, float], *, partial: bool = False) -> list[Row]:
+def compare(
+    results: Results, baseline: Mapping[str, float], *, partial: bool = False, least: float = LEAST_PART
+) -> list[Row]:
     """One row for every ratio of the run and of the baseline, by name, and for what was skipped.
 
     Args:
         results: of a run at the baseline's sizes.
         baseline: ratios by key.
         partial: only some benchmarks were asked for, so that others may be absent.
+        least: part of its baseline that a ratio must keep.
     """
     rows = []
     for key in sorted(results.measured.keys() | baseline.keys()):
@@ -170,7 +187,7 @@ def compare(results: Results, baseline: Mapping[str, float], *, partial: bool = 
         if key in results.measured:
             ratio = results.measured[key].ratio
             verdict = Verdict.NEW if expected is None else Verdict.OK
-            if expected is not None and ratio < LEAST_PART * expected:
+            if expected is not None and ratio < least * expected:
                 verdict = Verdict.SLOW
             rows.append(Row(key, ratio, expected, verdict))
         elif (test := key.split(" vs ")[0]) in results.skipped:
@@ -187,8 +204,12 @@ def failed(rows: Sequence[Row]) -> bool:
     return any(row.verdict in (Verdict.SLOW, Verdict.MISSING) for row in rows)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows for a terminal of 80 columns, with reasons for what was skipped."""
+def table(rows: Sequence[Row], *, slow: str = SLOW_REMARK, missing: str = MISSING_REMARK) -> str:
+    """The rows for a terminal of 80 columns, with reasons for what was skipped.
+
+    Args:
+        slow, missing: what to say where a ratio is too low, or not there.
+    """
     name = WIDTH - 32
     lines = [f"{'times as fast as the peer':<{name}} {'ratio':>9} {'baseline':>9}  {'verdict':<9}".rstrip()]
     lines.append("-" * WIDTH)
@@ -200,12 +221,9 @@ def table(rows: Sequence[Row]) -> str:
     notes = {row.key.split(" vs ")[0]: row.note for row in rows if row.note}
     remarks = [f"{test} was skipped: {note}" for test, note in notes.items()]
     if any(row.verdict is Verdict.SLOW for row in rows):
-        remarks.append(
-            "A ratio fell below half of its baseline: make it faster, or run `make baseline` in a commit that says "
-            "why. On a busy machine, first run it once more."
-        )
+        remarks.append(slow)
     if any(row.verdict is Verdict.MISSING for row in rows):
-        remarks.append("The baseline names benchmarks that did not run; if they are gone, run `make baseline`.")
+        remarks.append(missing)
     return "\n".join(lines + [textwrap.fill(remark, WIDTH) for remark in remarks])
 
 
@@ -261,23 +279,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="JSON of one run or several, of which medians are taken")
     parser.add_argument("--baseline", type=Path, default=BASELINE)
-    parser.add_argument("--markdown", action="store_true", help="print the README's table instead")
+    parser.add_argument("--against", type=Path, metavar="OLD", help="JSON of an earlier run, in a baseline's place")
+    parser.add_argument("--markdown", action="store_true", help="print the README's tables instead")
     options = parser.parse_args(arguments)
     try:
-        results = merge([read_results(json.loads(path.read_text())) for path in options.results])
+        documents = [json.loads(path.read_text()) for path in options.results]
+        results = merge([read_results(document) for document in documents])
         if options.markdown:
-            print(markdown(results))
+            print("\n\n".join([markdown(results), *(t for d in documents if (t := search_report.markdown(d)))]))
             return 0
-        baseline = read_baseline(json.loads(options.baseline.read_text()))
-        if baseline.sizes != results.sizes:
+        if options.against is not None:
+            old = read_results(json.loads(options.against.read_text()))
+            sizes, name = old.sizes, "other run"
+            ratios: Mapping[str, float] = {key: one.ratio for key, one in old.measured.items()}
+        else:
+            baseline = read_baseline(json.loads(options.baseline.read_text()))
+            sizes, ratios, name = baseline.sizes, baseline.ratios, "baseline"
+        if sizes != results.sizes:
             raise ResultsInvalid(
-                f"the run is of {results.sizes} size and the baseline of {baseline.sizes}; compare like with like"
+                f"the run is of {results.sizes} size and the {name} of {sizes}; compare like with like"
             )
     except (OSError, ValueError) as error:
         print(f"cannot compare: {error}", file=sys.stderr)
         return 2
-    rows = compare(results, baseline.ratios)
-    print(table(rows))
+    if options.against is None:
+        rows = compare(results, ratios)
+        print(table(rows))
+    else:
+        rows = compare(results, ratios, least=LEAST_PART_OF_RUN)
+        print(table(rows, slow=SLOWER_REMARK, missing=GONE_REMARK))
     return 1 if failed(rows) else 0
 
 

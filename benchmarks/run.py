@@ -1,4 +1,4 @@
-"""Runs the benchmark suites: ``make bench``, ``make bench-ci``, ``make baseline``.
+"""Runs the benchmark suites: ``make bench``, ``make bench-ci``, ``make baseline``, ``make bench-search``.
 
 The suites run in a process of their own, with an environment that says how many threads there are and that has nothing
 left of settings which slow ours or a peer down (``clean_environment``). The JSON lands in ``benchmarks/results``.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import enum
 import json
 import os
 import platform
@@ -17,15 +18,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare
+from benchmarks import compare, search_report
 from benchmarks.suites.sizes import SIZES
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 BASELINE_RUNS = 3
 """Runs whose median becomes the baseline."""
-TEST_SECONDS = 900
-"""No single benchmark may take longer."""
+TEST_SECONDS = 2400
+"""No single benchmark may take longer, nor one of the slow ones longer than the next."""
+SLOW_SECONDS = 4 * 3600
 
 _DROPPED = ("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "AMBIS_", "PYTEST_")
 _KEPT = ("AMBIS_MODELS",)
@@ -38,11 +40,26 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **_SET}
 
 
-def run_suites(sizes: str, only: str, output: Path) -> int:
+class Kind(enum.StrEnum):
+    """Which benchmarks run: an expression of markers, as for pytest's ``-m``."""
+
+    ALL = "not slow"
+    SEARCH = "search and not slow"
+    """1:N."""
+    SLOW = "search and slow"
+    """Of two million people, and for many minutes."""
+
+
+_NAMES = {Kind.ALL: "", Kind.SEARCH: "search-", Kind.SLOW: "search-slow-"}
+
+
+def run_suites(sizes: str, kind: Kind, only: str, output: Path) -> int:
     """Runs pytest; returns its exit code. ``only`` is an expression for ``-k``."""
     command = [sys.executable, "-m", "pytest", str(HERE / "suites"), "--rootdir", str(HERE.parent)]
     command += ["--sizes", sizes, "--benchmark-only", "--benchmark-quiet", f"--benchmark-json={output}"]
-    command += [f"--timeout={TEST_SECONDS}", "-p", "no:cacheprovider", "--durations=0", "--durations-min=5"]
+    seconds = SLOW_SECONDS if kind is Kind.SLOW else TEST_SECONDS
+    command += ["-m", kind.value, f"--timeout={seconds}"]
+    command += ["-p", "no:cacheprovider", "--durations=0", "--durations-min=5"]
     if only:
         command += ["-k", only]
     return subprocess.run(command, cwd=HERE.parent, env=clean_environment(os.environ), check=False).returncode
@@ -79,9 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     RESULTS.mkdir(exist_ok=True)
     for number in range(options.repeat):
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        output = RESULTS / f"{options.sizes}-{now}.json"
+        output = RESULTS / f"{_NAMES[options.kind]}{options.sizes}-{now}.json"
         print(f"run {number + 1} of {options.repeat}, {options.sizes} size, load {os.getloadavg()[0]:.1f}", flush=True)
-        if code := run_suites(options.sizes, options.only, output):
+        if code := run_suites(options.sizes, options.kind, options.only, output):
             print(f"the benchmarks themselves failed (pytest's exit code {code}); see above", file=sys.stderr)
             return 1
         if not output.is_file():
@@ -91,7 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"results: {output.relative_to(HERE.parent)}")
 
     results = compare.merge([compare.read_results(document) for document in documents])
-    rows = compare.compare(results, baseline.ratios if comparable else {}, partial=bool(options.only))
+    partial = bool(options.only) or options.kind is not Kind.ALL
+    rows = compare.compare(results, baseline.ratios if comparable else {}, partial=partial)
+    if report := search_report.text(documents[-1]):
+        print(f"{report}\n")
     print(compare.table(rows))
     machine = describe_machine(documents[0])
     if comparable and baseline.machine not in ("", machine):
@@ -107,17 +127,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace | None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Benchmarks of AMBIS against peers")
     parser.add_argument("--sizes", choices=list(SIZES), default="full")
     parser.add_argument("--small", action="store_const", dest="sizes", const="small", help="sizes for CI")
+    parser.add_argument("--search", action="store_const", dest="kind", const=Kind.SEARCH, help="searches (1:N) alone")
+    parser.add_argument("--slow", action="store_const", dest="kind", const=Kind.SLOW, help="those of an hour alone")
     parser.add_argument("--compare", action="store_true", help="fail where a ratio is below half of its baseline")
     parser.add_argument("--write-baseline", action="store_true", help="write benchmarks/baseline.json")
     parser.add_argument("--repeat", type=int, help=f"runs, of which medians count (baseline: {BASELINE_RUNS})")
     parser.add_argument("--only", default="", help="benchmarks whose name matches, an expression as for pytest -k")
+    parser.set_defaults(kind=Kind.ALL)
     options = parser.parse_args(arguments)
     if options.repeat is None:
         options.repeat = BASELINE_RUNS if options.write_baseline else 1
     problem = ""
     if options.repeat < 1:
         problem = "--repeat takes 1 and more"
-    elif options.write_baseline and (options.only or options.sizes != "small"):
+    elif options.write_baseline and (options.only or options.kind is not Kind.ALL or options.sizes != "small"):
         problem = "a baseline is written from all benchmarks at small sizes: --small --write-baseline"
     if problem:
         print(problem, file=sys.stderr)

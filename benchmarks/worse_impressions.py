@@ -1,6 +1,6 @@
 """Worse impressions of a print that is at hand: minutiae lost, invented and moved as between poor captures of a finger.
 
-For fitting only; nothing is quoted on them.
+For fitting, and for hit rates that are called synthetic; nothing else is quoted on them.
 """
 
 from __future__ import annotations

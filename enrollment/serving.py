@@ -57,6 +57,7 @@ def start_server(settings: Settings) -> AmbisServer:
             shards=settings.shards,
             keep_samples=settings.keep_samples,
             migration_workers=settings.migration_workers,
+            scan=settings.search_with,
         ),
         fusion,
         successor,

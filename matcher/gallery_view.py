@@ -28,6 +28,7 @@ from matcher.modality import ReferenceIndex
 from matcher.part import PartView
 from matcher.positions import UNKNOWN_POSITIONS, Modality, Position
 from matcher.roster import RosterView
+from matcher.stages import measure
 from matcher.templates import Template
 from matcher.threads import workers
 
@@ -131,7 +132,8 @@ class GalleryView:
             not be made: ModelMismatch (the references of a probe's modality were made by other algorithms),
             TemplateInvalid (a probe that nothing could be like).
         """
-        prepared = workers().map(self._prepare_or_error, searches)
+        with measure("preparing probes"):
+            prepared = workers().map(self._prepare_or_error, searches)
         union = self._unions(searches, prepared)
 
         def compare(i: int) -> FoundSubjects | AmbisError:
@@ -215,7 +217,8 @@ class GalleryView:
         for (key, which, count), wanted in together.items():
             part = self.parts[key]
             selected = part.selected(self.roster, which)
-            shortlists = part.rows.shortlist([one for _, one in wanted], count, selected) if count else []
+            with measure(f"{key[0]} shortlist"):
+                shortlists = part.rows.shortlist([one for _, one in wanted], count, selected) if count else []
             for (i, _), rows in zip(wanted, shortlists, strict=bool(count)):
                 found[i].append(self.roster.subject[part.owner[rows]])
         none = np.zeros(0, np.int32)
@@ -239,7 +242,8 @@ class GalleryView:
                 at, whose = rows[key]
                 if not len(at):
                     continue
-                raw = part.rows.compare(prepared[number], at)
+                with measure(f"{key[0]} comparison"):
+                    raw = part.rows.compare(prepared[number], at)
                 there = ~np.isnan(raw)
                 modality, algorithm, position = key
                 columns.append(

@@ -32,6 +32,7 @@ from matcher.fusion_model import FusionModel
 from matcher.gallery_view import GallerySearch
 from matcher.positions import UNKNOWN_POSITIONS
 from matcher.shards.backend import ShardBackend
+from matcher.stages import measure
 
 MAX_CANDIDATES = 1000
 MAX_PROBES = 32
@@ -153,12 +154,14 @@ class SearchEngine:
                 result[number] = error
             else:
                 asked.append((number, request))
-        found = self._backend.search([GallerySearch(r.probes, r.filter) for _, r in asked])
+        with measure("search"):
+            found = self._backend.search([GallerySearch(r.probes, r.filter) for _, r in asked])
         for (number, request), subjects in zip(asked, found.subjects, strict=True):
             try:
                 if isinstance(subjects, AmbisError):
                     raise subjects
-                result[number] = self._answer(request, subjects, found.sizes[request.filter], found.lsn)
+                with measure("scores and verdict"):
+                    result[number] = self._answer(request, subjects, found.sizes[request.filter], found.lsn)
             except AmbisError as error:
                 result[number] = error
         return [one for one in result if one is not None]

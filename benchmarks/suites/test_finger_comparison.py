@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.suites.finger_peers import numpy_relaxed
+from benchmarks.suites.limits import Work, distance, measured_limits
 from benchmarks.suites.pairs import Benchmark, Peer, measure
 from benchmarks.suites.sizes import Sizes
 from enrollment.synthesis.finger import synthesise_finger
@@ -89,6 +90,7 @@ def test_fast_stage(benchmark: Benchmark, pairs: Pairs, strangers: list[nbis.Min
         operations=REFERENCES,
         rounds=sizes.slow_rounds,
     )
+    _add_limit(benchmark, pairs)
 
 
 def test_both_stages(benchmark: Benchmark, pairs: Pairs, strangers: list[nbis.Minutiae], sizes: Sizes) -> None:
@@ -109,6 +111,7 @@ def test_both_stages(benchmark: Benchmark, pairs: Pairs, strangers: list[nbis.Mi
         operations=REFERENCES,
         rounds=sizes.slow_rounds,
     )
+    _add_limit(benchmark, pairs)
 
 
 def test_cylinders(benchmark: Benchmark, pairs: Pairs, strangers: list[nbis.Minutiae], sizes: Sizes) -> None:
@@ -126,6 +129,16 @@ def test_cylinders(benchmark: Benchmark, pairs: Pairs, strangers: list[nbis.Minu
         operation="template to cylinders; beside it one comparison of bozorth3, which prepares nothing",
         operations=count,
         rounds=sizes.slow_rounds,
+    )
+
+
+def _add_limit(benchmark: Benchmark, pairs: Pairs) -> None:
+    """Comparisons a second, and the limit: every cylinder of the probe is compared with every one of a reference."""
+    seconds = benchmark.extra_info["seconds_per_operation"]
+    words = len(pairs.probe) * float(np.mean([len(f) for f in pairs.prepared])) * pairs.probe.bits.shape[1]
+    benchmark.extra_info.update(
+        comparisons_per_second_and_core=1.0 / seconds,
+        limit=distance(seconds, Work(counted_words=words), measured_limits(1)),
     )
 
 

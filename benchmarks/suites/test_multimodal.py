@@ -26,7 +26,7 @@ from matcher.face.comparison import COMPACT_ALGORITHM
 from matcher.found_subjects import Probe
 from matcher.gallery import Gallery
 from matcher.gallery_view import ShortlistParameters
-from matcher.modality import ReferenceIndex
+from matcher.modality import Comparator, IndexView
 from matcher.positions import Position
 from matcher.templates import FaceTemplate, Template
 
@@ -44,23 +44,25 @@ class People:
 
 
 class BareIndexes:
-    """The three indexes with nothing around them; reference ids are the numbers of the people."""
+    """The three indexes with nothing around them; rows are the numbers of the people."""
 
     def __init__(self, people: People) -> None:
-        self._indexes: list[ReferenceIndex] = []
+        self._views: list[IndexView] = []
+        self._comparators: list[Comparator] = []
         for column, probe in enumerate(people.probes):
             index = index_for(probe.template.modality, probe.template.algorithm)
-            index.apply([], [(i, 1, templates[column]) for i, templates in enumerate(people.references)])
-            self._indexes.append(index)
+            index.append([templates[column] for templates in people.references])
+            self._views.append(index.view())
+            self._comparators.append(index.comparator)
         self._templates = [probe.template for probe in people.probes]
         self._count = ShortlistParameters().count(len(people.references))
 
     def search(self) -> tuple[NDArray[np.int64], list[NDArray[np.float64]]]:
         """The union of the shortlists, ascending, and the raw scores of each modality for it."""
-        prepared = [i.comparator.prepare(t) for i, t in zip(self._indexes, self._templates, strict=True)]
-        found = [i.shortlist([p], self._count)[0] for i, p in zip(self._indexes, prepared, strict=True)]
+        prepared = [c.prepare(t) for c, t in zip(self._comparators, self._templates, strict=True)]
+        found = [v.shortlist([p], self._count)[0] for v, p in zip(self._views, prepared, strict=True)]
         union = np.unique(np.concatenate(found))
-        return union, [i.compare(p, union) for i, p in zip(self._indexes, prepared, strict=True)]
+        return union, [v.compare(p, union) for v, p in zip(self._views, prepared, strict=True)]
 
 
 @pytest.fixture(scope="module")

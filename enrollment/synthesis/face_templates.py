@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from matcher.face.comparison import COMPACT_ALGORITHM
 from matcher.templates import FaceTemplate
+from matcher.threads import workers
 
 _PURPOSE_MODEL = 0xFA
 _PURPOSE_IDENTITY = 0xFB
@@ -45,25 +46,37 @@ class FaceVectorParameters:
 _P = FaceVectorParameters()
 
 
-def bulk_face_vectors(count: int, seed: int, *, dimension: int = 512) -> NDArray[np.float32]:
+def bulk_face_vectors(count: int, seed: int, *, first: int = 0, dimension: int = 512) -> NDArray[np.float32]:
     """Embeddings of ``count`` different synthetic people: float32[count, dimension], rows of unit length.
+
+    A longer run begins with the rows of a shorter one.
 
     Args:
         count: how many, >= 0. The rows need count x dimension x 4 bytes, and little more is used on the way.
         seed: >= 0.
+        first: number of the first one; those before are left out. Multiples of 32,768 cost nothing.
         dimension: 64 to 4096.
     """
     result = np.empty((count, dimension), np.float32)
-    groups = _groups(dimension)
-    for number, start in enumerate(range(0, count, _P.block)):
-        rng = np.random.default_rng((_PURPOSE_IDENTITY, seed, number))
-        rows = result[start : start + _P.block]
-        member = rng.integers(0, _P.groups, _P.block)[: len(rows)]
-        _draw(rng, rows)
-        rows *= np.float32(np.sqrt(1 - _P.group_share))
-        rows += groups[member]
-        _normalise(rows)
+
+    def make(number: int) -> None:
+        begin, end = max(first, number * _P.block), min(first + count, (number + 1) * _P.block)
+        result[begin - first : end - first] = _block(number, end - number * _P.block, seed, dimension)[begin - end :]
+
+    workers().map(make, range(first // _P.block, -(-(first + count) // _P.block)))
     return result
+
+
+def _block(number: int, rows: int, seed: int, dimension: int) -> NDArray[np.float32]:
+    """The first rows of a block."""
+    rng = np.random.default_rng((_PURPOSE_IDENTITY, seed, number))
+    member = rng.integers(0, _P.groups, _P.block)[:rows]
+    made = np.empty((rows, dimension), np.float32)
+    _draw(rng, made)
+    made *= np.float32(np.sqrt(1 - _P.group_share))
+    made += _groups(dimension)[member]
+    _normalise(made)
+    return made
 
 
 def vary(vectors: NDArray[np.float32], seed: int, *, cosine: float = 0.7) -> NDArray[np.float32]:
@@ -89,10 +102,10 @@ def vary(vectors: NDArray[np.float32], seed: int, *, cosine: float = 0.7) -> NDA
 
 
 def bulk_face_templates(
-    count: int, seed: int, *, dimension: int = 512, algorithm: str = COMPACT_ALGORITHM
+    count: int, seed: int, *, first: int = 0, dimension: int = 512, algorithm: str = COMPACT_ALGORITHM
 ) -> list[FaceTemplate]:
     """``bulk_face_vectors`` as templates that carry the algorithm id given."""
-    return [FaceTemplate(algorithm, 1, row) for row in bulk_face_vectors(count, seed, dimension=dimension)]
+    return [FaceTemplate(algorithm, 1, row) for row in bulk_face_vectors(count, seed, first=first, dimension=dimension)]
 
 
 @functools.lru_cache(maxsize=4)

@@ -13,11 +13,14 @@ prints how nearly) and is what belongs into a gallery that real fingers are sear
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from enrollment.synthesis.finger_flow import RidgeFlow, natural_pattern
+from enrollment.synthesis.finger_flow import draw_flow, draw_pattern, flow_angle
+from matcher.compiled import kernel
 from matcher.finger.parameters import FINGER_ALGORITHM
 from matcher.templates import FingerTemplate
 
@@ -88,6 +91,7 @@ def bulk_finger_templates(
     count: int,
     seed: int,
     *,
+    first: int = 0,
     algorithm: str = FINGER_ALGORITHM,
     parameters: FingerTemplateParameters = _P,
 ) -> list[FingerTemplate]:
@@ -96,10 +100,13 @@ def bulk_finger_templates(
     Args:
         count: how many, >= 0. The first templates of a longer list of one seed are those of a shorter one.
         seed: >= 0.
+        first: number of the first one: those before are left out, and cost nothing.
         algorithm: the algorithm id that the templates shall carry.
         parameters: ``STRANGERS`` for those that real fingers are searched among.
     """
-    return [_finger(np.random.default_rng((_PURPOSE_IDENTITY, seed, i)), parameters, algorithm) for i in range(count)]
+    constants = _constants(parameters)
+    numbers = range(first, first + count)
+    return [_finger((_PURPOSE_IDENTITY, seed, i), constants, parameters.size, algorithm) for i in numbers]
 
 
 def vary(template: FingerTemplate, seed: int) -> FingerTemplate:
@@ -138,41 +145,150 @@ def vary(template: FingerTemplate, seed: int) -> FingerTemplate:
     return _template(points[order], angle[order], quality[order], size, template.algorithm, template.version)
 
 
-def _finger(rng: np.random.Generator, p: FingerTemplateParameters, algorithm: str) -> FingerTemplate:
-    middle = np.array([p.size[1], p.size[0]]) / 2
-    # Within the image, whose middle is theirs.
-    axes = np.minimum(np.array(p.semi_axes) * np.exp(rng.normal(0.0, p.axes_sd, 2)), middle[::-1] - 2)
-    density = p.density * np.exp(rng.normal(0.0, p.density_sd))
-    wanted = int(np.clip(round(density * np.pi * axes.prod() / 1e4), *p.count_range))
-    points = _scatter(wanted, axes, p.spacing, rng)
-    place = points + rng.normal(0.0, p.placement, 2)
-    flow = RidgeFlow.draw(natural_pattern(rng), rng)
-    angle = flow.angle(place[:, 0], -place[:, 1]) + rng.normal(0.0, p.angle_sd, len(points))
-    angle += np.pi * _reversed(points, np.clip((p.base - place[:, 1]) / 60, -1, 1), angle, p, rng)
-    quality = np.maximum(p.most_quality * rng.beta(*p.quality, len(points)), 1)
-    return _template(points + middle, angle, quality, p.size, algorithm, 1)
+class _Constants(NamedTuple):
+    """What of the parameters the kernel needs; width and height are half of the image's."""
+
+    half_width: float
+    half_height: float
+    semi_axes: tuple[float, float]
+    axes_sd: float
+    placement: float
+    density: float
+    density_sd: float
+    least: int
+    most: int
+    spacing: float
+    angle_sd: float
+    toward: float
+    toward_reach: float
+    downward: float
+    base: float
+    close: float
+    opposite: float
+    quality: tuple[float, float]
+    most_quality: float
 
 
-def _reversed(
-    points: NDArray[np.float64],
-    down: NDArray[np.float64],
-    angle: NDArray[np.float64],
-    p: FingerTemplateParameters,
+def _constants(p: FingerTemplateParameters) -> _Constants:
+    named = {name: getattr(p, name) for name in _Constants._fields if hasattr(p, name)}
+    return _Constants(
+        half_width=p.size[1] / 2,
+        half_height=p.size[0] / 2,
+        least=p.count_range[0],
+        most=p.count_range[1],
+        **named,
+    )
+
+
+def _finger(seed: tuple[int, int, int], constants: _Constants, size: tuple[int, int], algorithm: str) -> FingerTemplate:
+    x, y = (np.empty(constants.most, np.int16) for _ in range(2))
+    angle, quality = np.empty(constants.most), np.empty(constants.most, np.uint8)
+    n = _draw_finger(np.random.default_rng(seed), constants, x, y, angle, quality)
+    code = FingerTemplate.encode_angle(angle[:n])
+    return FingerTemplate(algorithm, 1, size[1], size[0], x[:n], y[:n], code, quality[:n])
+
+
+@kernel
+def _draw_finger(
     rng: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """Which minutiae have the direction opposite to ``angle``, bool[n]; ``down``: how far each wants to point down the
-    finger, -1 to 1."""
-    between = points[None] - points[:, None]
-    apart = np.hypot(between[..., 0], between[..., 1])
-    np.fill_diagonal(apart, np.inf)
-    pull = (between * (p.toward * np.exp(-apart / p.toward_reach) / apart)[..., None]).sum(axis=1)
-    pull[:, 1] += p.downward * down
-    along = pull[:, 0] * np.cos(angle) - pull[:, 1] * np.sin(angle)
-    reverse = rng.logistic(0.0, 1.0, len(points)) > 2 * along
-    close = np.argwhere(np.triu(apart < p.close))
-    for i, j in close[rng.random(len(close)) < p.opposite]:
-        reverse[j] = ~reverse[i]
-    return np.asarray(reverse, np.bool_)
+    p: _Constants,
+    x: NDArray[np.int16],
+    y: NDArray[np.int16],
+    angle: NDArray[np.float64],
+    quality: NDArray[np.uint8],
+) -> int:
+    """Fills in the minutiae of a new finger; returns how many there are."""
+    # Within the image, whose middle is theirs.
+    tall = min(p.semi_axes[0] * math.exp(rng.normal(0.0, p.axes_sd)), p.half_height - 2.0)
+    wide = min(p.semi_axes[1] * math.exp(rng.normal(0.0, p.axes_sd)), p.half_width - 2.0)
+    density = p.density * math.exp(rng.normal(0.0, p.density_sd))
+    wanted = min(max(round(density * math.pi * tall * wide / 1e4), p.least), p.most)
+    points = np.empty((wanted, 2))
+    n = _scatter(wanted, tall, wide, p.spacing, rng, points)
+    right, down = rng.normal(0.0, p.placement), rng.normal(0.0, p.placement)
+    turning, arch = np.empty((4, 12)), np.empty(4)
+    dome = draw_flow(draw_pattern(rng), rng, turning, arch)
+    for i in range(n):
+        ridge = flow_angle(points[i, 0] + right, -(points[i, 1] + down), turning, dome, arch)
+        angle[i] = ridge + rng.normal(0.0, p.angle_sd)
+    _reverse(points[:n], down, angle, p, rng)
+    for i in range(n):
+        share = rng.beta(p.quality[0], p.quality[1])
+        quality[i] = np.uint8(np.rint(max(p.most_quality * share, 1.0)))
+        x[i] = np.int16(np.rint(points[i, 0] + p.half_width))
+        y[i] = np.int16(np.rint(points[i, 1] + p.half_height))
+    return n
+
+
+@kernel
+def _scatter(
+    wanted: int, tall: float, wide: float, spacing: float, rng: np.random.Generator, points: NDArray[np.float64]
+) -> int:
+    """Fills in ``wanted`` points, or nearly so many, in an ellipse about 0 of half widths ``tall`` and ``wide``, none
+    nearer to another than ``spacing``; returns how many there are."""
+    thrown = np.empty((2 * wanted, 2))
+    for i in range(2 * wanted):
+        thrown[i, 0] = math.sqrt(rng.random())
+    for i in range(2 * wanted):
+        turn = rng.uniform(0.0, 2.0 * math.pi)
+        radius = thrown[i, 0]
+        thrown[i, 0] = wide * radius * math.cos(turn)
+        thrown[i, 1] = tall * radius * math.sin(turn)
+    # A little more than the spacing: rounding to whole pixels brings points together.
+    least = (spacing + 1.5) ** 2
+    n = 0
+    for i in range(2 * wanted):
+        free = True
+        for j in range(n):
+            if (thrown[i, 0] - points[j, 0]) ** 2 + (thrown[i, 1] - points[j, 1]) ** 2 < least:
+                free = False
+        if free:
+            points[n] = thrown[i]
+            n += 1
+            if n == wanted:
+                break
+    return n
+
+
+@kernel
+def _reverse(
+    points: NDArray[np.float64], down: float, angle: NDArray[np.float64], p: _Constants, rng: np.random.Generator
+) -> None:
+    """Turns the minutiae round that have the direction opposite to ``angle``.
+
+    Args:
+        down: how far below the middle of its pattern the middle of the finger lies.
+    """
+    n = len(points)
+    pull = np.zeros((n, 2))
+    apart = np.empty((n, n))
+    for i in range(n):
+        for j in range(i + 1, n):
+            right, below = points[j, 0] - points[i, 0], points[j, 1] - points[i, 1]
+            distance = math.sqrt(right * right + below * below)
+            apart[i, j] = distance
+            weight = p.toward * math.exp(-distance / p.toward_reach) / distance
+            pull[i, 0] += weight * right
+            pull[i, 1] += weight * below
+            pull[j, 0] -= weight * right
+            pull[j, 1] -= weight * below
+    turned = np.empty(n, np.bool_)
+    for i in range(n):
+        wish = min(max((p.base - points[i, 1] - down) / 60.0, -1.0), 1.0)
+        along = pull[i, 0] * math.cos(angle[i]) - (pull[i, 1] + p.downward * wish) * math.sin(angle[i])
+        turned[i] = rng.logistic(0.0, 1.0) > 2.0 * along
+    # Which of the close pairs are opposite is drawn before any is made so.
+    for i in range(n):
+        for j in range(i + 1, n):
+            if apart[i, j] < p.close:
+                apart[i, j] = -1.0 if rng.random() < p.opposite else p.close
+    for i in range(n):
+        for j in range(i + 1, n):
+            if apart[i, j] < 0.0:
+                turned[j] = not turned[i]
+    for i in range(n):
+        if turned[i]:
+            angle[i] += math.pi
 
 
 def _template(
@@ -186,24 +302,6 @@ def _template(
     x, y = np.rint(points).astype(np.int16).T.copy()
     code = FingerTemplate.encode_angle(angle)
     return FingerTemplate(algorithm, version, size[1], size[0], x, y, code, np.rint(quality).astype(np.uint8))
-
-
-def _scatter(wanted: int, axes: NDArray[np.float64], spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """``wanted`` points, or nearly so many, in an ellipse about 0 of vertical and horizontal half width ``axes``, none
-    nearer to another than ``spacing``: float64[n, 2]."""
-    radius, turn = np.sqrt(rng.random(2 * wanted)), rng.uniform(0, 2 * np.pi, 2 * wanted)
-    throw = np.stack([axes[1] * radius * np.cos(turn), axes[0] * radius * np.sin(turn)], axis=1)
-    # A little more than the spacing: rounding to whole pixels brings points together.
-    near = np.hypot(*(throw[:, None] - throw[None]).transpose(2, 0, 1)) < spacing + 1.5
-    taken: list[int] = []
-    blocked = np.zeros(len(throw), np.bool_)
-    for i in range(len(throw)):
-        if not blocked[i]:
-            taken.append(i)
-            if len(taken) == wanted:
-                break
-            blocked |= near[i]
-    return throw[taken]
 
 
 def _stretch(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -219,7 +219,7 @@ def _contribution(
     return total
 
 
-class _Space(NamedTuple):
+class CylinderSpace(NamedTuple):
     """Work space: the minutiae in float64, directions also in radians; what one neighbour adds to layers."""
 
     x: NDArray[np.float64]
@@ -229,8 +229,8 @@ class _Space(NamedTuple):
 
 
 @kernel
-def _space(x: NDArray[np.float32], y: NDArray[np.float32], angle: NDArray[np.int16]) -> _Space:
-    return _Space(
+def cylinder_space(x: NDArray[np.float32], y: NDArray[np.float32], angle: NDArray[np.int16]) -> CylinderSpace:
+    return CylinderSpace(
         x=x.astype(np.float64),
         y=y.astype(np.float64),
         theta=angle.astype(np.float64) * (2.0 * math.pi / TURN),
@@ -239,9 +239,11 @@ def _space(x: NDArray[np.float32], y: NDArray[np.float32], angle: NDArray[np.int
 
 
 @kernel
-def _sum_cells(m: int, angle: NDArray[np.int16], p: CylinderTables, space: _Space, sums: NDArray[np.float64]) -> None:
-    """Fills sums[layers, cells * cells] with the contributions to the cells of cylinder ``m``; also to those outside
-    of its base."""
+def sum_cells(
+    m: int, angle: NDArray[np.int16], p: CylinderTables, space: CylinderSpace, sums: NDArray[np.float64]
+) -> None:
+    """Fills sums[layers, CELLS * CELLS] with the contributions to the cells of cylinder ``m``; those outside of its
+    base are 0."""
     x, y, directional, spatial, turned = space.x, space.y, p.directional, p.spatial, space.turned
     side = 2.0 * p.radius / CELLS
     a_side = 1.0 / side
@@ -281,7 +283,7 @@ def _sum_cells(m: int, angle: NDArray[np.int16], p: CylinderTables, space: _Spac
                 d2 = a * a + b * b
                 if abs(d2 - reach2) < 1e-9:
                     d2 = _distance_squared(x, y, m, t, cos, sin, (i - _HALF) * side, (j - _HALF) * side)
-                if d2 <= reach2:
+                if d2 <= reach2 and (p.base >> np.uint64(i * CELLS + j)) & np.uint64(1):
                     near = np.int64(d2 + 0.5)
                     r = (near - d2) * falls
                     value = spatial[near] * (1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0)))))
@@ -306,14 +308,14 @@ def _fill_bits(
     bits: NDArray[np.uint64],
 ) -> None:
     p = CylinderTables(*tables)
-    space, sums = _space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
+    space, sums = cylinder_space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
     for m in range(x.shape[0]):
-        _sum_cells(m, angle, p, space, sums)
+        sum_cells(m, angle, p, space, sums)
         for k in range(p.layers):
             word = np.uint64(0)
             for c in range(CELLS * CELLS):
                 word |= np.uint64(sums[k, c] > p.threshold) << np.uint64(c)
-            bits[m, k] = word & p.base
+            bits[m, k] = word
 
 
 @kernel
@@ -325,10 +327,9 @@ def _fill_contributions(
     result: NDArray[np.float64],
 ) -> None:
     p = CylinderTables(*tables)
-    space, sums = _space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
+    space, sums = cylinder_space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
     for m in range(x.shape[0]):
-        _sum_cells(m, angle, p, space, sums)
+        sum_cells(m, angle, p, space, sums)
         for k in range(p.layers):
             for c in range(CELLS * CELLS):
-                inside = (p.base >> np.uint64(c)) & np.uint64(1)
-                result[m, k * CELLS * CELLS + c] = sums[k, c] if inside else 0.0
+                result[m, k * CELLS * CELLS + c] = sums[k, c]

@@ -18,9 +18,9 @@ the bit cylinders themselves.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import resource
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,19 +29,25 @@ from matcher.errors import TemplateInvalid
 from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.nearest import VectorSearch, nearest_vectors
-from matcher.finger.rows import FingerRows, copy_rows, row_sizes, row_words, rows_of
+from matcher.finger.rows import FingerRows, copy_rows, row_words, rows_of
 from matcher.finger.vector import VectorModel
 from matcher.growing import GrowingArray
 from matcher.inner_products import biased, unbiased
 from matcher.mapped import MappedArray
 from matcher.modality import MemoryUse, Selection
+from matcher.stages import measure
 from matcher.templates import FingerTemplate, Template
 from matcher.threads import workers
 
 _COPIED_AT_ONCE = 65_536
 """Fingers that ``copy`` moves at once: 160 MB."""
+_TRIED = 32
+"""Fingers that are compared before it is known whether they lie in memory."""
 _SIDE_BY_SIDE = 256
 """Fingers that a thread prepares or compares before it asks for more: some milliseconds' work."""
+
+
+_Stage = Callable[[PreparedFinger, FingerRows, NDArray[np.int64]], NDArray[np.float64]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +55,14 @@ class ShortlistParameters:
     """How many references the first step finds for the second one to look at.
 
     Attributes:
-        scanned_per_candidate: so many for each candidate asked for,
-        most_scanned: and never more: a search of two fingers looks at 10,000 references, 10 us each. Where more
-            candidates than that are asked for, they are the nearest vectors, and the second step is left out.
+        scanned_per_candidate: so many for each candidate asked for: a gallery asks for a thousand in all, so that a
+            search looks at 10,000 references, 10 us each, whether it has one finger or ten;
+        most_scanned: and never more. Where more candidates than that are asked for, they are the nearest vectors, and
+            the second step is left out.
     """
 
-    scanned_per_candidate: int = 20
-    most_scanned: int = 5_000
+    scanned_per_candidate: int = 10
+    most_scanned: int = 10_000
 
     def scanned(self, candidates: int) -> int:
         """References to find for a shortlist of so many candidates."""
@@ -68,7 +75,7 @@ class FingerView:
 
     Attributes:
         codes: uint8[rows, numbers], the vectors as FAISS keeps them (``nearest``).
-        rows: the minutiae and cylinders.
+        rows: the minutiae and cylinders; file: in which their words lie.
         search: who looks for the nearest vectors; the answer is the same.
     """
 
@@ -77,6 +84,7 @@ class FingerView:
     model: VectorModel
     codes: NDArray[np.uint8]
     rows: FingerRows
+    file: MappedArray[np.uint64]
     search: VectorSearch = VectorSearch.FASTEST
 
     def __len__(self) -> int:
@@ -90,10 +98,12 @@ class FingerView:
         if there == 0 or count <= 0 or not probes:
             return [np.zeros(0, np.int64) for _ in probes]
         looked_at = min(there, self.parameters.scanned(count))
-        found = self.nearest(probes, looked_at, selected)
+        with measure("finger vectors"):
+            found = self.nearest(probes, looked_at, selected)
         if looked_at <= count:
             return found
-        return [self._best(probe, rows, count) for probe, rows in zip(probes, found, strict=True)]
+        with measure("finger fast stage"):
+            return [self._best(probe, rows, count) for probe, rows in zip(probes, found, strict=True)]
 
     def nearest(
         self, probes: Sequence[PreparedFinger], count: int, selected: Selection = None
@@ -119,10 +129,28 @@ class FingerView:
         """int8[rows, numbers]: a copy of all vectors."""
         return unbiased(self.codes)
 
-    def _divided(self, stage: Any, probe: PreparedFinger, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        parts = [rows[at : at + _SIDE_BY_SIDE] for at in range(0, len(rows), _SIDE_BY_SIDE)]
-        scores: list[NDArray[np.float64]] = workers().map(lambda part: stage(probe, self.rows, part), parts)
-        return np.concatenate(scores) if scores else np.zeros(0)
+    def _divided(self, stage: _Stage, probe: PreparedFinger, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The scores of a stage of the comparison, divided among the threads.
+
+        Where the first of them had to be read from the disk, the others are asked for at once.
+        """
+        if len(rows) <= _SIDE_BY_SIDE:
+            return stage(probe, self.rows, rows)
+        before = _pages_read()
+        first = stage(probe, self.rows, rows[:_TRIED])
+        if _pages_read() - before > _TRIED // 4:
+            self._fetch(rows[_TRIED:])
+        parts = [rows[at : at + _SIDE_BY_SIDE] for at in range(_TRIED, len(rows), _SIDE_BY_SIDE)]
+        return np.concatenate([first, *workers().map(lambda part: stage(probe, self.rows, part), parts)])
+
+    def _fetch(self, rows: NDArray[np.int64]) -> None:
+        rows = rows[rows >= 0]
+        self.file.fetch(self.rows.start[rows], self.rows.ends(rows))
+
+
+def _pages_read() -> int:
+    """Pages that this thread had to wait for the disk for, so far."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
 
 
 class FingerIndex:
@@ -150,11 +178,11 @@ class FingerIndex:
         self._codes = GrowingArray(np.uint8, (self.model.parameters.numbers,))
         self._start = GrowingArray(np.int64)
         self._words = MappedArray(np.uint64, (), folder)
-        # What views may know of; raised when all of a row is there.
-        self._size = 0
+        # Rows and words that views may know of: raised, both at once, when all of a row is there.
+        self._extent = (0, 0)
 
     def __len__(self) -> int:
-        return self._size
+        return self._extent[0]
 
     def check(self, template: Template) -> PreparedFinger:
         """The prepared template, when ``append`` could take it; raises ModelMismatch or TemplateInvalid."""
@@ -210,7 +238,7 @@ class FingerIndex:
         self._start.extend(len(self._words) + fingers.start)
         self._words.extend(fingers.words)
         self._codes.extend(codes)
-        self._size += len(fingers)
+        self._extent = (self._extent[0] + len(fingers), len(self._words))
 
     def _reserve(self, fingers: int, words: int) -> None:
         self._words.reserve(words)
@@ -219,20 +247,25 @@ class FingerIndex:
 
     def view(self) -> FingerView:
         """See ``ReferenceIndex``; may be asked for while rows are appended."""
-        size = self._size
-        rows = FingerRows(self._words.values, self._start.values[:size])
-        return FingerView(self.comparator, self.parameters, self.model, self._codes.values[:size], rows, self.search)
+        size, words = self._extent
+        rows = FingerRows(self._words.values[:words], self._start.values[:size])
+        return FingerView(
+            self.comparator, self.parameters, self.model, self._codes.values[:size], rows, self._words, self.search
+        )
 
     def copy(self, rows: NDArray[np.int64]) -> FingerIndex:
         """See ``ReferenceIndex``."""
-        view, words = self.view(), self.comparator.cylinders.words
-        sizes = row_sizes(view.rows, rows, words)
+        view = self.view()
+        sizes = view.rows.ends(rows) - view.rows.start[rows]
         made = FingerIndex(self.comparator, self.parameters, self.model, self._folder, self.search)
         made._reserve(len(rows), int(sizes.sum()))
         for at in range(0, len(rows), _COPIED_AT_ONCE):
             part, lengths = rows[at : at + _COPIED_AT_ONCE], sizes[at : at + _COPIED_AT_ONCE]
+            starts = view.rows.start[part]
+            # Most rows are kept: all that lies between the first and the last is read in one go.
+            self._words.fetch(starts.min(keepdims=True), starts.max(keepdims=True))
             copied = np.empty(int(lengths.sum()), np.uint64)
-            copy_rows(view.rows.words, view.rows.start[part], lengths, copied)
+            copy_rows(view.rows.words, starts, lengths, copied)
             made._extend(FingerRows(copied, np.cumsum(lengths) - lengths), view.codes[part])
         return made
 

@@ -35,6 +35,12 @@ class FingerRows:
     def __len__(self) -> int:
         return len(self.start)
 
+    def ends(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n]: where some fingers end, without a look at them."""
+        after = rows + 1
+        there = after < len(self.start)
+        return np.where(there, self.start[np.where(there, after, 0)], len(self.words))
+
 
 def row_words(minutiae: int, cylinder_words: int) -> int:
     """How many words a finger of so many minutiae takes."""
@@ -49,12 +55,6 @@ def rows_of(fingers: Sequence[PreparedFinger]) -> FingerRows:
     for finger, start, size in zip(fingers, starts.tolist(), sizes.tolist(), strict=True):
         _lay_out(finger.bits, finger.x, finger.y, finger.angle, np.uint64(finger.key), words[start : start + size])
     return FingerRows(words, starts)
-
-
-def row_sizes(rows: FingerRows, chosen: NDArray[np.int64], cylinder_words: int) -> NDArray[np.int64]:
-    """int64[n]: the words of some fingers."""
-    minutiae = rows.words[rows.start[chosen] + 1].astype(np.int64)
-    return HEAD + minutiae * cylinder_words + (3 * minutiae + 3) // 4
 
 
 @kernel

@@ -32,44 +32,160 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.compiled import kernel
 from matcher.errors import InvalidInput
-from matcher.finger.cylinders import TURN, PreparedFinger, cell_contributions
+from matcher.finger.cylinders import (
+    CELLS,
+    CylinderTables,
+    PreparedFinger,
+    cylinder_space,
+    cylinder_tables,
+    sum_cells,
+)
 from matcher.finger.parameters import CylinderParameters, VectorParameters
+from matcher.threads import workers
 
 MODEL_FILE = "vector_model.npz"
-_BATCH = 256
-"""Fingers whose sums are projected by one matrix product: 4 MB of them."""
+_BATCH = 128
+"""Fingers that a thread takes together: 7 MB of descriptions, 2 MB of sums, which are projected by one product."""
+_LOG2_E = 1.0 / math.log(2.0)
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+"""ln 2 in two parts, of which the first times a small whole number is exact (W. J. Cody, W. Waite 1980)."""
 
 
 def describe_minutiae(
     finger: PreparedFinger, cylinders: CylinderParameters, p: VectorParameters
 ) -> NDArray[np.float32]:
     """float32[n, bits + 4]: step 1."""
-    x, y = finger.x.astype(np.float64), finger.y.astype(np.float64)
-    theta = finger.angle.astype(np.float64) * (2.0 * math.pi / TURN)
-    cells = cell_contributions(finger.x, finger.y, finger.angle, cylinders)
-    soft = 1.0 / (1.0 + np.exp(-p.steepness * (cells - p.centre)))
-    place = np.stack([np.cos(theta), np.sin(theta), (x - x.mean()) / p.length, (y - y.mean()) / p.length], axis=1)
-    return np.concatenate([soft, place], axis=1).astype(np.float32)
+    described = np.empty((len(finger), cylinders.bits + 4), np.float32)
+    middle = np.zeros(cylinders.bits + 4, np.float32)
+    _describe(
+        finger.x,
+        finger.y,
+        finger.angle,
+        tuple(cylinder_tables(cylinders)),
+        p.steepness,
+        p.centre,
+        p.length,
+        middle,
+        described,
+    )
+    return described
 
 
 def sum_residuals(
     reduced: NDArray[np.float32], words: NDArray[np.float32], nearest: int, softness: float
 ) -> NDArray[np.float32]:
     """float32[words * d], unit length: step 3, for the reduced minutiae (float32[n, d]) of one finger."""
-    squares = np.einsum("wd,wd->w", words, words)
-    distance = np.einsum("nd,nd->n", reduced, reduced)[:, None] - 2.0 * (reduced @ words.T) + squares
-    near = np.argpartition(distance, nearest - 1, axis=1)[:, :nearest]
-    chosen = np.take_along_axis(distance, near, axis=1)
-    share = np.exp(-(chosen - chosen.min(axis=1, keepdims=True)) / softness)
-    weight = np.zeros_like(distance)
-    np.put_along_axis(weight, near, share / share.sum(axis=1, keepdims=True), axis=1)
-    sums = weight.T @ reduced - weight.sum(axis=0)[:, None] * words
-    sums = np.sign(sums) * np.sqrt(np.abs(sums))
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    sums /= np.sqrt(np.maximum(lengths, 1e-12))
-    flat = sums.ravel()
-    return np.asarray(flat / max(float(np.linalg.norm(flat)), 1e-12), np.float32)
+    sums = np.empty(words.size, np.float32)
+    _sum_residuals(reduced, reduced @ words.T, words, _squares(words), nearest, softness, sums)
+    return sums
+
+
+def _squares(words: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray((words.astype(np.float64) ** 2).sum(axis=1))
+
+
+@kernel
+def _describe(
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    angle: NDArray[np.int16],
+    tables: tuple[Any, ...],
+    steepness: float,
+    centre: float,
+    length: float,
+    middle: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Writes float32[n, bits + 4], the description less ``middle``."""
+    p = CylinderTables(*tables)
+    n, cells = x.shape[0], out.shape[1] - 4
+    space, sums = cylinder_space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
+    values, powers = sums.reshape(cells), np.empty(cells)
+    as_integers = powers.view(np.int64)
+    mean_x, mean_y = np.mean(space.x), np.mean(space.y)
+    for m in range(n):
+        row = out[m]
+        sum_cells(m, angle, p, space, sums)
+        # exp(t) = 2^k exp(r): no call, so that LLVM makes vectors of it; right to 1e-15.
+        for c in range(cells):
+            t = min(max(-steepness * (values[c] - centre), -700.0), 700.0)
+            as_integers[c] = (np.int64(math.floor(t * _LOG2_E + 0.5)) + 1023) << 52
+        for c in range(cells):
+            t = min(max(-steepness * (values[c] - centre), -700.0), 700.0)
+            k = math.floor(t * _LOG2_E + 0.5)
+            r = (t - k * _LN2_HIGH) - k * _LN2_LOW
+            e = 1.0 / 39916800.0
+            e = e * r + 1.0 / 3628800.0
+            e = e * r + 1.0 / 362880.0
+            e = e * r + 1.0 / 40320.0
+            e = e * r + 1.0 / 5040.0
+            e = e * r + 1.0 / 720.0
+            e = e * r + 1.0 / 120.0
+            e = e * r + 1.0 / 24.0
+            e = e * r + 1.0 / 6.0
+            e = e * r + 0.5
+            e = e * r + 1.0
+            e = e * r + 1.0
+            row[c] = np.float32(1.0 / (1.0 + e * powers[c])) - middle[c]
+        theta = space.theta[m]
+        row[cells] = np.float32(math.cos(theta)) - middle[cells]
+        row[cells + 1] = np.float32(math.sin(theta)) - middle[cells + 1]
+        row[cells + 2] = np.float32((space.x[m] - mean_x) / length) - middle[cells + 2]
+        row[cells + 3] = np.float32((space.y[m] - mean_y) / length) - middle[cells + 3]
+
+
+@kernel
+def _sum_residuals(
+    reduced: NDArray[np.float32],
+    products: NDArray[np.float32],
+    words: NDArray[np.float32],
+    squares: NDArray[np.float64],
+    nearest: int,
+    softness: float,
+    out: NDArray[np.float32],
+) -> None:
+    """Step 3; products are those of minutiae and words, float32[n, words], squares those of words with themselves."""
+    count, width = words.shape
+    sums = np.zeros((count, width))
+    near, distance = np.zeros(nearest, np.int64), np.zeros(nearest)
+    for m in range(reduced.shape[0]):
+        distance[:] = np.inf
+        for w in range(count):
+            # Less the square of the minutia's own length, which is the same for all words.
+            apart = squares[w] - 2.0 * products[m, w]
+            if apart < distance[nearest - 1]:
+                at = nearest - 1
+                while at > 0 and distance[at - 1] > apart:
+                    distance[at], near[at] = distance[at - 1], near[at - 1]
+                    at -= 1
+                distance[at], near[at] = apart, w
+        total = 0.0
+        for i in range(nearest):
+            total += math.exp(-(distance[i] - distance[0]) / softness)
+        for i in range(nearest):
+            share = math.exp(-(distance[i] - distance[0]) / softness) / total
+            w = near[i]
+            for d in range(width):
+                sums[w, d] += share * (np.float64(reduced[m, d]) - words[w, d])
+    whole = 0.0
+    for w in range(count):
+        square = 0.0
+        for d in range(width):
+            square += abs(sums[w, d])
+        # Signed square roots, whose squares sum up to this; then divided by the root of their length.
+        scale = 1.0 / math.sqrt(max(math.sqrt(square), 1e-12))
+        for d in range(width):
+            value = sums[w, d]
+            root = math.sqrt(abs(value)) * scale
+            sums[w, d] = root if value >= 0.0 else -root
+        whole += square * scale * scale
+    scale = 1.0 / max(math.sqrt(whole), 1e-12)
+    for w in range(count):
+        for d in range(width):
+            out[w * width + d] = np.float32(sums[w, d] * scale)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,18 +262,32 @@ class VectorModel:
         p = self.parameters
         result = np.zeros((len(fingers), p.numbers), np.int8)
         usable = [i for i, finger in enumerate(fingers) if len(finger) >= p.least_minutiae]
-        for start in range(0, len(usable), _BATCH):
-            batch = usable[start : start + _BATCH]
-            sums = np.stack([self._sums(fingers[i]) for i in batch])
-            vectors = (sums - self.mean) @ self.project
+        batches = [usable[start : start + _BATCH] for start in range(0, len(usable), _BATCH)]
+
+        def encode_batch(batch: list[int]) -> None:
+            vectors = (self._sums([fingers[i] for i in batch]) - self.mean) @ self.project
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             result[batch] = np.clip(np.rint(vectors * p.scale), -127, 127).astype(np.int8)
+
+        workers().map(encode_batch, batches)
         return result
 
-    def _sums(self, finger: PreparedFinger) -> NDArray[np.float32]:
-        described = describe_minutiae(finger, self.cylinders, self.parameters)
-        reduced: NDArray[np.float32] = np.matmul(described - self.middle, self.reduce)
-        return sum_residuals(reduced, self.words, self.parameters.nearest, self.softness)
+    def _sums(self, fingers: Sequence[PreparedFinger]) -> NDArray[np.float32]:
+        """float32[len(fingers), words * reduced]: steps 1 to 3."""
+        p, tables = self.parameters, tuple(cylinder_tables(self.cylinders))
+        ends = np.cumsum([len(finger) for finger in fingers])
+        described = np.empty((ends[-1], self.cylinders.bits + 4), np.float32)
+        for finger, end in zip(fingers, ends.tolist(), strict=True):
+            part = described[end - len(finger) : end]
+            _describe(finger.x, finger.y, finger.angle, tables, p.steepness, p.centre, p.length, self.middle, part)
+        reduced: NDArray[np.float32] = described @ self.reduce
+        products = reduced @ self.words.T
+        squares = _squares(self.words)
+        sums = np.empty((len(fingers), self.words.size), np.float32)
+        for row, finger, end in zip(sums, fingers, ends.tolist(), strict=True):
+            mine = slice(end - len(finger), end)
+            _sum_residuals(reduced[mine], products[mine], self.words, squares, p.nearest, self.softness, row)
+        return sums
 
 
 _ARRAYS = ("middle", "reduce", "words", "mean", "project")

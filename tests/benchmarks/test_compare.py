@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,45 @@ def test_the_command_line_exits_by_the_verdict(tmp_path: Path, capsys: pytest.Ca
     assert run(6.0, "full") == 2
     assert "compare like with like" in capsys.readouterr().err
     assert compare.main([str(tmp_path / "absent.json")]) == 2
+
+
+@pytest.mark.parametrize(("old", "new", "code"), [(8.0, 8.0, 0), (8.0, 6.81, 0), (8.0, 6.79, 1), (2.0, 9.0, 0)])
+def test_a_ratio_fails_more_than_15_percent_below_another_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: float, new: float, code: int
+) -> None:
+    before, after = tmp_path / "old.json", tmp_path / "new.json"
+    before.write_text(json.dumps(document({SEARCH: old})))
+    after.write_text(json.dumps(document({SEARCH: new})))
+    assert compare.main([str(after), "--against", str(before)]) == code
+    assert ("regression" in capsys.readouterr().out) == bool(code)
+
+
+def test_runs_to_compare_need_one_size_and_the_same_benchmarks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = tmp_path / "old.json", tmp_path / "new.json"
+    before.write_text(json.dumps(document({SEARCH: 8.0, FACES: 2.0})))
+    after.write_text(json.dumps(document({SEARCH: 8.0})))
+    assert compare.main([str(after), "--against", str(before)]) == 1
+    assert "did not run in this one" in capsys.readouterr().out
+    after.write_text(json.dumps({**document({SEARCH: 8.0}), "sizes": "full"}))
+    assert compare.main([str(after), "--against", str(before)]) == 2
+    assert "compare like with like" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_make_takes_the_two_files_as_goals_or_as_variables(tmp_path: Path, named: bool) -> None:
+    before, after = tmp_path / "old.json", tmp_path / "new.json"
+    before.write_text(json.dumps(document({SEARCH: 8.0})))
+    after.write_text(json.dumps(document({SEARCH: 1.0})))
+    files = [f"OLD={before}", f"NEW={after}"] if named else [str(before), str(after)]
+    root = Path(__file__).parents[2]
+    made = subprocess.run(
+        ["make", "--no-print-directory", "-n", "bench-compare", *files], cwd=root, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    words = made.stdout.replace("\\\n", " ").split()
+    assert words[words.index("--against") + 1 :][:2] == [str(before), str(after)]
 
 
 def test_the_committed_baseline_is_one() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import compare, run
+from benchmarks.run import Kind
 from tests.benchmarks.results import document
 
 SEARCH = "iris.search vs numpy"
@@ -19,10 +20,10 @@ class Suites:
     def __init__(self, *ratios: float, code: int = 0) -> None:
         self.ratios = list(ratios)
         self.code = code
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, Kind, str]] = []
 
-    def __call__(self, sizes: str, only: str, output: Path) -> int:
-        self.asked.append((sizes, only))
+    def __call__(self, sizes: str, kind: Kind, only: str, output: Path) -> int:
+        self.asked.append((sizes, kind, only))
         output.write_text(json.dumps({**document({SEARCH: self.ratios.pop(0)}), "sizes": sizes}))
         return self.code
 
@@ -63,7 +64,7 @@ def test_the_suites_see_one_thread_and_no_settings_of_this_process() -> None:
 def test_bench_passes_whatever_the_ratios(monkeypatch: pytest.MonkeyPatch, baseline: Path) -> None:
     suites = use(monkeypatch, Suites(0.1))
     assert run.main([]) == 0
-    assert suites.asked == [("full", "")]
+    assert suites.asked == [("full", Kind.ALL, "")]
 
 
 @pytest.mark.parametrize(("ratio", "code"), [(4.1, 0), (3.9, 1)])
@@ -72,7 +73,7 @@ def test_bench_ci_fails_below_half(
 ) -> None:
     suites = use(monkeypatch, Suites(ratio))
     assert run.main(["--small", "--compare"]) == code
-    assert suites.asked == [("small", "")]
+    assert suites.asked == [("small", Kind.ALL, "")]
     assert "of another machine" in capsys.readouterr().out
 
 
@@ -87,7 +88,7 @@ def test_nothing_but_skipped_benchmarks_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, baseline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # pytest-benchmark writes no file then.
-    monkeypatch.setattr(run, "run_suites", lambda sizes, only, output: 0)
+    monkeypatch.setattr(run, "run_suites", lambda sizes, kind, only, output: 0)
     assert run.main(["--small", "--compare", "--only", "face"]) == 0
     assert "skipped" in capsys.readouterr().out
 
@@ -132,3 +133,17 @@ def test_running_some_benchmarks_does_not_miss_the_others(monkeypatch: pytest.Mo
     use(monkeypatch, Suites(8.0, 8.0))
     assert run.main(["--small", "--compare", "--only", "iris"]) == 0
     assert run.main(["--small", "--compare"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "kind", "name"),
+    [("--search", Kind.SEARCH, "search-small-"), ("--slow", Kind.SLOW, "search-slow-small-")],
+)
+def test_searches_alone_are_no_whole_run(
+    monkeypatch: pytest.MonkeyPatch, baseline: Path, option: str, kind: Kind, name: str
+) -> None:
+    suites = use(monkeypatch, Suites(8.0, 8.0))
+    assert run.main(["--small", option, "--compare"]) == 0
+    assert suites.asked == [("small", kind, "")]
+    assert [path.name.startswith(name) for path in (run.RESULTS).iterdir()] == [True]
+    assert run.main(["--small", option, "--write-baseline"]) == 2

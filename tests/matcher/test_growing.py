@@ -16,7 +16,7 @@ from matcher.growing import GrowingArray
 @given(st.lists(st.integers(0, 400), max_size=12), st.sampled_from([(), (3,), (2, 2)]))
 def test_holds_what_was_put_in(sizes: list[int], shape: tuple[int, ...]) -> None:
     array, plain, seen = GrowingArray(np.int32, shape), np.zeros((0, *shape), np.int32), []
-    array.FIRST_BYTES = 64  # type: ignore[misc]  # many moves
+    array.FIRST_BYTES = 64  # many moves
     rng = np.random.default_rng(1)
     for size in sizes:
         rows = rng.integers(-9, 9, (size, *shape), dtype=np.int32)
@@ -47,7 +47,7 @@ def test_room_costs_no_memory_before_it_is_used() -> None:
 
 def test_readers_beside_a_writer() -> None:
     array = GrowingArray(np.int64)
-    array.FIRST_BYTES = 1024  # type: ignore[misc]
+    array.FIRST_BYTES = 1024
     stop, failures = threading.Event(), []
 
     def read() -> None:

@@ -37,6 +37,14 @@ def test_a_view_outlives_growth_and_the_array() -> None:
     assert before.tolist() == list(range(10))
 
 
+def test_rows_are_there_whether_they_were_asked_for_or_not() -> None:
+    array = MappedArray(np.int64, (100,))
+    array.extend(np.arange(100_000).reshape(1000, 100))
+    array.fetch(np.array([3, 990]), np.array([5, 1000]))
+    array.fetch(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert array.values[[4, 999], 1].tolist() == [401, 99_901]
+
+
 def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
     array = MappedArray(np.float32, (), tmp_path)
     array.extend(np.ones(5, np.float32))

@@ -25,6 +25,14 @@ def test_same_seed_same_bytes_other_seed_other_people() -> None:
     assert np.abs(vary(a, 3) - vary(a, 4)).max() > 0.01
 
 
+def test_a_longer_run_begins_with_a_shorter_one_and_a_part_of_it_is_the_same_part() -> None:
+    block = FaceVectorParameters().block
+    vectors = bulk_face_vectors(block + 300, 1, dimension=64)
+    assert np.allclose(vectors[:40], bulk_face_vectors(40, 1, dimension=64), rtol=0, atol=1e-6)
+    part = bulk_face_vectors(400, 1, first=block - 200, dimension=64)
+    assert np.allclose(vectors[block - 200 : block + 200], part, rtol=0, atol=1e-6)
+
+
 def test_blocks_do_not_repeat() -> None:
     block = FaceVectorParameters().block
     vectors = bulk_face_vectors(2 * block, 1, dimension=64)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from enrollment.synthesis.finger_flow import RidgeFlow, natural_pattern
+from enrollment.synthesis.finger_flow import Pattern, RidgeFlow, natural_pattern
 from enrollment.synthesis.finger_templates import STRANGERS, FingerTemplateParameters, bulk_finger_templates, vary
 from matcher.finger.comparison import FingerComparator
 from matcher.templates import FingerTemplate, template_from_bytes
+from tests.enrollment.synthesis.numpy_fingers import NumpyFlow, draw_finger
 
 P = FingerTemplateParameters()
 
@@ -17,6 +18,26 @@ def test_templates_repeat_by_seed_and_a_longer_list_begins_with_the_shorter() ->
     assert bulk_finger_templates(5, 3) == bulk_finger_templates(9, 3)[:5]
     assert len(set(bulk_finger_templates(50, 3) + bulk_finger_templates(50, 4))) == 100
     assert bulk_finger_templates(0, 3) == []
+    assert bulk_finger_templates(4, 3, first=5) == bulk_finger_templates(9, 3)[5:]
+
+
+@pytest.mark.parametrize("parameters", [P, STRANGERS])
+def test_the_kernels_make_what_numpy_makes_step_by_step(parameters: FingerTemplateParameters) -> None:
+    fast = bulk_finger_templates(100, 13, parameters=parameters)
+    slow = [draw_finger(np.random.default_rng((0xF3, 13, i)), parameters, fast[0].algorithm) for i in range(100)]
+    assert fast == slow
+
+
+@pytest.mark.parametrize("pattern", list(Pattern))
+def test_the_kernels_flow_as_numpy_does(pattern: Pattern) -> None:
+    x, y = np.random.default_rng(1).normal(0.0, 110.0, (2, 500))
+    for seed in range(20):
+        rng, again = np.random.default_rng(seed), np.random.default_rng(seed)
+        flow, slow = RidgeFlow.draw(pattern, rng), NumpyFlow(pattern, again)
+        assert rng.random() == again.random()
+        assert flow.loops == pytest.approx(slow.loops)
+        assert flow.deltas == pytest.approx(slow.deltas)
+        np.testing.assert_allclose(flow.angle(x, y), slow.angle(x, y), rtol=0, atol=1e-12)
 
 
 def test_statistics_of_templates() -> None:

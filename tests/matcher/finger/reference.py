@@ -4,14 +4,67 @@ second stage, step by step in whole numbers and float64."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.finger.cylinders import PreparedFinger
 from matcher.finger.evidence import PairModel
 from matcher.finger.parameters import AlignmentParameters, ComparisonParameters, CylinderParameters
 from matcher.templates import FingerTemplate
+
+
+def contributions(finger: PreparedFinger, p: CylinderParameters) -> NDArray[np.float64]:
+    """float64[n, bits]: [MCC] equation 4 in the order and with the roundings in which calibrations were fitted."""
+    n, cells, layers = len(finger), p.cells, p.layers
+    x, y = finger.x.astype(np.float64).tolist(), finger.y.astype(np.float64).tolist()
+    theta = (finger.angle.astype(np.float64) * (2.0 * math.pi / 65536)).tolist()
+    result = np.zeros((n, cells * cells * layers))
+    side, layer = 2.0 * p.radius / cells, 2.0 * math.pi / layers
+    reach, scale = 3.0 * p.sigma_s, 1.0 / (p.sigma_d * math.sqrt(2.0))
+    peak = 1.0 / (p.sigma_s * math.sqrt(2.0 * math.pi))
+    for m in range(n):
+        cos, sin = math.cos(theta[m]), math.sin(theta[m])
+        for i, j in itertools.product(range(cells), range(cells)):
+            u, v = (i - 0.5 * (cells - 1)) * side, (j - 0.5 * (cells - 1)) * side
+            if u * u + v * v > p.radius * p.radius:
+                continue
+            cx, cy = x[m] + cos * u - sin * v, y[m] + sin * u + cos * v
+            for t in range(n):
+                dx, dy = x[t] - cx, y[t] - cy
+                d2 = dx * dx + dy * dy
+                if t == m or d2 > reach * reach:
+                    continue
+                spatial = peak * math.exp(-d2 / (2.0 * p.sigma_s * p.sigma_s))
+                for k in range(layers):
+                    a = -math.pi + (k + 0.5) * layer - (theta[m] - theta[t])
+                    a -= 2.0 * math.pi * math.floor((a + math.pi) / (2.0 * math.pi))
+                    directional = 0.5 * (math.erf((a + 0.5 * layer) * scale) - math.erf((a - 0.5 * layer) * scale))
+                    result[m, (k * cells + i) * cells + j] += spatial * directional
+    return result
+
+
+def sums_of_residuals(
+    described: NDArray[np.float32], middle: NDArray[np.float32], reduce: NDArray[np.float32],
+    words: NDArray[np.float32], nearest: int, softness: float,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Steps 2 and 3 of ``vector`` in float32, whole arrays at a time, as when the vectors on record were made."""
+    reduced = (described - middle) @ reduce
+    squares = np.einsum("wd,wd->w", words, words)
+    distance = np.einsum("nd,nd->n", reduced, reduced)[:, None] - 2.0 * (reduced @ words.T) + squares
+    near = np.argpartition(distance, nearest - 1, axis=1)[:, :nearest]
+    chosen = np.take_along_axis(distance, near, axis=1)
+    share = np.exp(-(chosen - chosen.min(axis=1, keepdims=True)) / softness)
+    weight = np.zeros_like(distance)
+    np.put_along_axis(weight, near, share / share.sum(axis=1, keepdims=True), axis=1)
+    sums = weight.T @ reduced - weight.sum(axis=0)[:, None] * words
+    sums = np.sign(sums) * np.sqrt(np.abs(sums))
+    sums /= np.sqrt(np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
+    flat = sums.ravel()
+    return np.asarray(flat / max(float(np.linalg.norm(flat)), 1e-12), np.float32)
+
 
 Points = list[tuple[float, float, float]]
 """(x, y, theta) of minutiae, y down."""

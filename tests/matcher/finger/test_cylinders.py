@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 
-from matcher.finger.cylinders import prepare_finger
+from enrollment.synthesis.finger_templates import bulk_finger_templates
+from matcher.finger.cylinders import cell_contributions, prepare_finger
 from matcher.finger.parameters import CylinderParameters
 from matcher.templates import FingerTemplate
 from tests.matcher.finger import reference
@@ -25,6 +29,35 @@ def test_cylinders_follow_the_paper(seed: int, count: int) -> None:
     # A cell that lies on a border to the last bit of a float may fall on either side.
     assert (fast != slow).sum() <= 1
     assert count < 25 or fast.sum() > count
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_bit_is_that_of_the_formula_as_it_is_written(seed: int) -> None:
+    """No bit may move, not by a rounding either: calibrations rest on them. Grid points make ties of distances."""
+    rng = np.random.default_rng(seed)
+    one = random_finger(rng, 30)
+    on_a_grid = dataclasses.replace(one, x=one.x // 28 * 28, y=one.y // 28 * 28, angle=one.angle // 8192 * 8192)
+    for template in (*bulk_finger_templates(4, seed), random_finger(rng, 60), random_finger(rng, 2), on_a_grid):
+        prepared = prepare_finger(template)
+        cells = reference.contributions(prepared, PARAMETERS)
+        packed = np.packbits(cells > PARAMETERS.threshold, axis=1, bitorder="little").view(np.uint64)
+        np.testing.assert_array_equal(prepared.bits, packed)
+        fast = cell_contributions(prepared.x, prepared.y, prepared.angle, PARAMETERS)
+        np.testing.assert_allclose(fast, cells, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("changed", [{"layers": 5}, {"sigma_s": 7.0}, {"radius": 60.0}, {"layers": 8, "sigma_d": 0.9}])
+def test_other_parameters_have_their_tables(changed: dict[str, Any]) -> None:
+    p = dataclasses.replace(PARAMETERS, **changed)
+    prepared = prepare_finger(random_finger(np.random.default_rng(8), 30), p)
+    cells = reference.contributions(prepared, p)
+    np.testing.assert_array_equal(prepared.bits, np.packbits(cells > p.threshold, axis=1, bitorder="little").view("u8"))
+
+
+@pytest.mark.parametrize("changed", [{"layers": 9}, {"cells": 16}])
+def test_cylinders_that_cannot_be_built_are_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="can be built"):
+        prepare_finger(random_finger(np.random.default_rng(8), 30), dataclasses.replace(PARAMETERS, **changed))
 
 
 def test_no_minutiae_give_an_empty_structure() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import os
 import threading
 
@@ -15,6 +16,7 @@ from matcher.finger.comparison import FingerComparator
 from matcher.finger.index import FingerIndex, FingerView, ShortlistParameters
 from matcher.finger.nearest import VectorSearch
 from matcher.finger.rows import rows_of
+from matcher.gallery_view import ShortlistParameters as GalleryParameters
 from matcher.growing import GrowingArray
 from matcher.mapped import MappedArray
 from matcher.modality import Comparator, IndexView, ReferenceIndex
@@ -115,8 +117,14 @@ def test_a_list_longer_than_may_be_looked_at_is_that_of_the_vectors(monkeypatch:
 
 
 def test_no_more_references_are_looked_at_than_allowed() -> None:
-    p = ShortlistParameters(scanned_per_candidate=20, most_scanned=5_000)
-    assert [p.scanned(n) for n in (1, 100, 1000, 5000, 30_000)] == [20, 2000, 5_000, 5_000, 30_000]
+    p = ShortlistParameters(scanned_per_candidate=10, most_scanned=10_000)
+    assert [p.scanned(n) for n in (1, 100, 1000, 5000, 30_000)] == [10, 1000, 10_000, 10_000, 30_000]
+
+
+@pytest.mark.parametrize("probes", [1, 2, 10])
+def test_a_search_looks_at_ten_thousand_references_however_many_fingers_it_has(probes: int) -> None:
+    count = GalleryParameters().count(1_000_000, probes)
+    assert probes * ShortlistParameters().scanned(count) == 10_000
 
 
 def test_a_vector_is_computed_anew_before_it_is_stored_and_then_believed() -> None:
@@ -172,6 +180,21 @@ def test_long_lists_are_compared_in_parts() -> None:
     rows = np.random.default_rng(15).integers(0, 20, 1100)
     once = index.view().compare(probe, np.arange(20, dtype=np.int64))
     assert index.view().compare(probe, rows).tolist() == once[rows].tolist()
+
+
+def test_what_must_be_read_from_the_disk_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, templates = filled(300, seed=14)
+    waits = itertools.count(0, 1000)
+    monkeypatch.setattr("matcher.finger.index._pages_read", lambda: next(waits))
+    asked: list[tuple[list[int], list[int]]] = []
+    monkeypatch.setattr(MappedArray, "fetch", lambda _, begins, ends: asked.append((begins.tolist(), ends.tolist())))
+    probe = COMPARATOR.prepare(second_impression(np.random.default_rng(7), templates[3]))
+    rows = np.arange(299, -1, -1)
+    scores = index.view().compare(probe, rows)
+    ((begins, ends),) = asked
+    sizes = [8 * (2 + 6 * n + -(-6 * n // 8)) for n in map(len, templates)]
+    assert [8 * (end - begin) for begin, end in zip(begins, ends, strict=True)] == sizes[300 - 32 - 1 :: -1]
+    assert scores.tolist() == [COMPARATOR.compare(probe, COMPARATOR.prepare(templates[row])) for row in rows]
 
 
 def test_views_are_of_their_moment(monkeypatch: pytest.MonkeyPatch) -> None:

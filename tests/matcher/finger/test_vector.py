@@ -18,6 +18,7 @@ from matcher.finger.cylinders import PreparedFinger, build_cylinders, cell_contr
 from matcher.finger.parameters import CylinderParameters, VectorParameters
 from matcher.finger.vector import VectorModel, describe_minutiae
 from tests.matcher.finger.prints import random_finger
+from tests.matcher.finger.reference import contributions, sums_of_residuals
 
 MODEL = VectorModel.load()
 
@@ -51,6 +52,45 @@ def test_vectors_are_those_of_the_slow_way(count: int, seed: int) -> None:
     (vector,) = MODEL.encode([finger])
     expected = np.clip(slow_vector(finger, MODEL), -127, 127)
     assert np.abs(vector - expected).max() <= 1.0
+
+
+def test_vectors_are_those_on_record() -> None:
+    """The same as whole arrays in float32 gave, but for one number in 100,000, by one, as another processor gives."""
+    p = MODEL.parameters
+    fingers = [prepare_finger(t) for t in bulk_finger_templates(150, 7)]
+    sums = np.stack(
+        [
+            sums_of_residuals(
+                describe_minutiae(f, MODEL.cylinders, p),
+                MODEL.middle,
+                MODEL.reduce,
+                MODEL.words,
+                p.nearest,
+                MODEL.softness,
+            )
+            for f in fingers
+        ]
+    )
+    vectors = (sums - MODEL.mean) @ MODEL.project
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = np.clip(np.rint(vectors * p.scale), -127, 127).astype(np.int16)
+    difference = np.abs(MODEL.encode(fingers) - expected)
+    assert difference.max() <= 1
+    assert difference.mean() < 1e-4
+
+
+def test_descriptions_are_soft_cells_direction_and_place() -> None:
+    p, finger = MODEL.parameters, prepare_finger(bulk_finger_templates(1, 8)[0])
+    cells = contributions(finger, MODEL.cylinders)
+    theta = finger.angle * (2 * math.pi / 65536)
+    place = [
+        np.cos(theta),
+        np.sin(theta),
+        (finger.x - finger.x.mean()) / p.length,
+        (finger.y - finger.y.mean()) / p.length,
+    ]
+    expected = np.column_stack([1 / (1 + np.exp(-p.steepness * (cells - p.centre))), *place])
+    np.testing.assert_allclose(describe_minutiae(finger, MODEL.cylinders, p), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_bits_are_the_cells_above_the_threshold() -> None:
