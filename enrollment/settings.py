@@ -18,7 +18,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from matcher.comparators import Scan
 from matcher.errors import InvalidInput
 
 
@@ -48,8 +47,8 @@ class Settings(BaseSettings):
         description="threads that compute, for searches and extraction together",
     )
     shards: int = Field(1, ge=1, le=64, description="galleries that people are divided among")
-    search_with: Scan = Field(
-        Scan.FASTEST, description="what scans the references: 'fastest', or 'faiss' for FAISS everywhere, to check by"
+    search_with: Literal["fastest", "faiss"] = Field(
+        "fastest", description="what scans the references: 'fastest', or 'faiss' for FAISS everywhere, to check by"
     )
     extraction_workers: int = Field(
         default_factory=_processors, ge=1, le=256, description="images at the same time at most, within threads"

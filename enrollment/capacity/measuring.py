@@ -79,12 +79,18 @@ def _modality(modality: Modality, templates: Sequence[Template], rows: int) -> M
     index.append([template_from_bytes(data[0])])  # compiles, loads models
     load = _median(lambda: index.append([template_from_bytes(one) for one in data]), 3) / len(data)
     chosen = np.tile(np.arange(len(data), dtype=np.int64), -(-rows // len(data)))[:rows]
-    view = index.copy(chosen).view()
     probe = index.comparator.prepare(templates[0])
-    scan = _median(lambda: view.shortlist([probe], ShortlistParameters().minimum // 2), 5) / rows
+    count = ShortlistParameters().minimum // 2
+    half = index.copy(chosen[: rows // 2]).view()
+    less = _median(lambda: half.shortlist([probe], count), 5)
+    view = index.copy(chosen).view()
+    more = _median(lambda: view.shortlist([probe], count), 5)
+    # Along a line; noise must not make a scan that costs nothing.
+    scan = max(more - less, 0.1 * more) / (rows - rows // 2)
+    shortlist = max(0.0, more - scan * rows)
     compared = np.random.default_rng(1).choice(rows, min(rows, COMPARED), replace=False).astype(np.int64)
     compare = _median(lambda: view.compare(probe, compared), 5) / len(compared)
-    return ModalityRates(1e6 * scan, 1e6 * compare, 1e6 * load)
+    return ModalityRates(1e6 * scan, 1e6 * shortlist, 1e6 * compare, 1e6 * load)
 
 
 def _candidate(stored: dict[Modality, list[Template]], rates: dict[Modality, ModalityRates]) -> float:
@@ -100,7 +106,7 @@ def _candidate(stored: dict[Modality, list[Template]], rates: dict[Modality, Mod
     request = SearchRequest(tuple(Probe(_POSITIONS[t.modality], t) for t in people[0]))
     engine.identify(request)
     whole = _median(lambda: engine.identify(request), 5)
-    known = sum(len(people) * (rate.scan + rate.compare) for rate in rates.values())
+    known = sum(len(people) * (rate.scan + rate.compare) for rate in rates.values())  # too few for a shortlist
     return max(1.0, (1e6 * whole - known) / len(people))
 
 

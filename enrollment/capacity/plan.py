@@ -134,9 +134,10 @@ def _stages(people: People, search: Search, threads: int, rates: Rates) -> list[
         probes = search.probes(modality)
         each = ShortlistParameters().count(people.subjects, probes)
         candidates += min(people.subjects, each * probes)
-        stages.append(
-            Stage(f"{modality} shortlist", people.subjects * probes * rates.of(modality).scan / 1e6 / threads)
-        )
+        rate = rates.of(modality)
+        ordered = rate.shortlist if each < people.subjects else 0.0
+        seconds = probes * (people.subjects * rate.scan + ordered) / 1e6 / threads
+        stages.append(Stage(f"{modality} shortlist", seconds))
     candidates = min(people.subjects, candidates)
     for modality in asked:
         seconds = candidates * search.probes(modality) * rates.of(modality).compare / 1e6 / threads

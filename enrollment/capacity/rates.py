@@ -13,11 +13,14 @@ class ModalityRates:
 
     Attributes:
         scan: a reference that a search for one probe goes over.
+        shortlist: what a search for one probe takes beside, however many references there are: the order of those that
+            came out of the scan.
         compare: an exact comparison of a probe with a reference of the shortlist.
         load: a reference that is read from its stored bytes and indexed at a start.
     """
 
     scan: float
+    shortlist: float
     compare: float
     load: float
 
@@ -46,9 +49,9 @@ class Rates:
 
 COMMITTED = Rates(
     source="figures of a virtual machine with an AMD EPYC at 28 November 2026; --measure takes those of this machine",
-    finger=ModalityRates(scan=0.05, compare=12.0, load=500.0),
-    face=ModalityRates(scan=0.05, compare=1.0, load=60.0),
-    iris=ModalityRates(scan=0.12, compare=5.0, load=60.0),
+    finger=ModalityRates(scan=0.05, shortlist=50_000.0, compare=12.0, load=500.0),
+    face=ModalityRates(scan=0.05, shortlist=0.0, compare=1.0, load=60.0),
+    iris=ModalityRates(scan=0.12, shortlist=0.0, compare=5.0, load=60.0),
     candidate=20.0,
 )
 """``ambis plan --measure``, the machine busy with other work."""

@@ -185,6 +185,8 @@ class AmbisServer:
         migration_service_pb2_grpc.add_MigrationServiceServicer_to_server(MigrationServicer(self._change), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        for modality, how in search_paths(options.scan).items():  # measures what is fastest, where that is not known
+            log.info("%s references are searched by %s", modality, how)
         self.port = self._listen(options)
         self._server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)

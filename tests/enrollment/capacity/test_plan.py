@@ -20,9 +20,9 @@ from matcher.gallery_view import ShortlistParameters
 
 RATES = Rates(
     source="made up",
-    finger=ModalityRates(scan=0.1, compare=10.0, load=200.0),
-    face=ModalityRates(scan=0.2, compare=1.0, load=30.0),
-    iris=ModalityRates(scan=0.3, compare=5.0, load=40.0),
+    finger=ModalityRates(scan=0.1, shortlist=50_000.0, compare=10.0, load=200.0),
+    face=ModalityRates(scan=0.2, shortlist=0.0, compare=1.0, load=30.0),
+    iris=ModalityRates(scan=0.3, shortlist=0.0, compare=5.0, load=40.0),
     candidate=20.0,
     call=7.0,
 )
@@ -39,7 +39,7 @@ def test_stages_of_a_search() -> None:
     stages = {stage.name: stage.seconds for stage in planned().stages}
     candidates = 3 * ShortlistParameters().minimum
     assert stages == {
-        "finger shortlist": pytest.approx(2_000_000 * 2 * 0.1e-6 / 2),
+        "finger shortlist": pytest.approx(2 * (2_000_000 * 0.1e-6 + 0.05) / 2),
         "face shortlist": pytest.approx(2_000_000 * 0.2e-6 / 2),
         "iris shortlist": pytest.approx(2_000_000 * 2 * 0.3e-6 / 2),
         "finger comparisons": pytest.approx(candidates * 2 * 10e-6 / 2),
@@ -62,6 +62,7 @@ def test_what_is_not_searched_or_not_there_costs_nothing() -> None:
 
 def test_everybody_of_a_few_is_compared_once() -> None:
     stages = {s.name: s.seconds for s in planned(People(100), threads=1).stages}
+    assert stages["finger shortlist"] == pytest.approx(2 * 100 * 0.1e-6)
     assert stages["face comparisons"] == pytest.approx(100 * 1e-6)
     assert stages["fusion and ranking"] == pytest.approx(100 * 20e-6)
 
