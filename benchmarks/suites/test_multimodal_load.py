@@ -181,7 +181,7 @@ def measure_load(benchmark: Benchmark, growing: Growing, size: int, clients: int
         growing.size = size
     assert growing.size == size
     searches = make_searches(growing.people, size, 200 if size > 1000 else 40, SEED + 3)
-    run_load(growing.server.address, searches, clients, 2 * clients, 0.0)
+    run_load(growing.server.address, searches, clients, max(4, clients), 0.0)
     before = growing.server.stages()
     loads: list[Load] = []
 
