@@ -39,7 +39,7 @@ def has_vnni() -> bool:
 
 
 def _by_vectors(typing_context: Any, row: Any, query: Any) -> Any:
-    """(uint8[d], int8[d]) -> int32, of the whole vectors in them; both contiguous."""
+    """(uint8[d], int8[d]) -> int32, 0 where there is less than a vector in them; both contiguous."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.IntType(8), _WIDTH)
@@ -63,6 +63,26 @@ def _by_vectors(typing_context: Any, row: Any, query: Any) -> Any:
                 for array in arrays
             ]
             builder.store(builder.call(multiply, [builder.load(total), *loaded]), total)
+        rest = builder.urem(length, length.type(_WIDTH))
+        usable = builder.and_(
+            builder.icmp_unsigned(">", rest, length.type(0)),
+            builder.icmp_unsigned(">=", length, length.type(_WIDTH)),
+        )
+        with builder.if_then(usable):
+            # The last whole vector once more, with 0 for those of the query that have been multiplied.
+            offset = builder.sub(length, length.type(_WIDTH))
+            loaded = [
+                builder.load(builder.bitcast(builder.gep(array.data, [offset]), vector.as_pointer()), align=1)
+                for array in arrays
+            ]
+            done = builder.trunc(builder.sub(length.type(_WIDTH), rest), ir.IntType(8))
+            first = builder.insert_element(ir.Constant(vector, [0] * _WIDTH), done, ir.IntType(32)(0))
+            places = ir.Constant(ir.VectorType(ir.IntType(32), _WIDTH), [0] * _WIDTH)
+            wanted = builder.icmp_unsigned(
+                ">=", ir.Constant(vector, list(range(_WIDTH))), builder.shuffle_vector(first, first, places)
+            )
+            query_rest = builder.select(wanted, loaded[1], ir.Constant(vector, [0] * _WIDTH))
+            builder.store(builder.call(multiply, [builder.load(total), loaded[0], query_rest]), total)
         return builder.call(add, [builder.load(total)])
 
     return types.int32(row, query), generate
@@ -75,8 +95,9 @@ if has_vnni():
     def dot(row: Any, query: Any) -> Any:
         """Inner product of uint8[d] and int8[d], both contiguous: int32."""
         total = _vectors(row, query)
-        for k in range(len(query) // _WIDTH * _WIDTH, len(query)):
-            total = np.int32(total + np.int32(row[k]) * np.int32(query[k]))
+        if len(query) < _WIDTH:
+            for k in range(len(query)):
+                total = np.int32(total + np.int32(row[k]) * np.int32(query[k]))
         return total
 
 else:

@@ -7,10 +7,11 @@ are compared by a popcount, whatever the rotation and shift of the two impressio
 Frame: pixels at 500 ppi with y DOWN. ``FingerTemplate.angle`` is counter-clockwise with y UP, so the direction used
 here is minus that angle; angles are kept as int16 in 1/65536 turn, where a difference wraps around by itself.
 
-How it gets fast: the directional part of a contribution depends on two directions' difference alone, of which there are
-65,536, and is read from a table; the spatial Gaussian is the product of one along each axis of the cylinder. A cell
-that comes out within 1e-12 of the threshold, or a neighbour within 1e-9 of a cell's reach, is decided by the formula as
-it is written in the paper, so that every bit is the formula's.
+How it gets fast: the directional part of a contribution depends on the difference of two directions alone and is read
+from a table of polynomials, the spatial one from a table of the Gaussian with the first terms of its series; both are
+right to 1e-13 for the parameters that ship. A cell that comes out within 1e-12 of the threshold, or a neighbour within
+1e-9 of the end of a cell's reach, is decided by the formula as it is written in the paper, so that every bit is the
+formula's.
 
 No per-cell validity mask is kept: cells outside the base hold 0, and so do all that are 28 pixels (three sigma) from
 any minutia, so that [MCC]'s convex hull with its margin of 50 would change nothing. A mask of 8 bytes a minutia bought
@@ -92,7 +93,7 @@ class CylinderTables(NamedTuple):
 
 @functools.cache
 def cylinder_tables(p: CylinderParameters) -> CylinderTables:
-    """The tables of some parameters; raises ValueError for more layers than the kernels take."""
+    """The tables of some parameters; raises ValueError for cells and layers that the kernels cannot build."""
     if p.layers > LAYERS or p.cells != CELLS:
         raise ValueError(f"cylinders of {p.cells} cells by {p.layers} layers; {CELLS} by up to {LAYERS} can be built")
     # A step ends where the circle does for a layer, so that no polynomial goes over that bend.
@@ -230,6 +231,7 @@ class CylinderSpace(NamedTuple):
 
 @kernel
 def cylinder_space(x: NDArray[np.float32], y: NDArray[np.float32], angle: NDArray[np.int16]) -> CylinderSpace:
+    """Fresh work space for the minutiae of a finger."""
     return CylinderSpace(
         x=x.astype(np.float64),
         y=y.astype(np.float64),

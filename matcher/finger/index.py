@@ -113,7 +113,7 @@ class FingerView:
         Args:
             count: no more than are selected.
         """
-        return nearest_vectors(self.codes, self.model.encode(probes), count, selected, self.search)
+        return nearest_vectors(self.codes, self.model.of_probes(probes), count, selected, self.search)
 
     def _best(self, probe: PreparedFinger, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """The second step: the rows with the best scores of the fast stage."""

@@ -25,6 +25,8 @@ import importlib.resources
 import io
 import json
 import math
+import threading
+import weakref
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -272,6 +274,17 @@ class VectorModel:
         workers().map(encode_batch, batches)
         return result
 
+    def of_probes(self, probes: Sequence[PreparedFinger]) -> NDArray[np.int8]:
+        """The same, computed once a finger as long as that lives: a probe of an unknown finger is searched in many
+        indexes."""
+        with _remembering:
+            known = {probe: _remembered[probe] for probe in probes if probe in _remembered}
+        missing = list(dict.fromkeys(p for p in probes if p not in known or known[p][0] is not self))
+        known |= {probe: (self, vector) for probe, vector in zip(missing, self.encode(missing), strict=True)}
+        with _remembering:
+            _remembered.update(known)
+        return np.stack([known[probe][1] for probe in probes])
+
     def _sums(self, fingers: Sequence[PreparedFinger]) -> NDArray[np.float32]:
         """float32[len(fingers), words * reduced]: steps 1 to 3."""
         p, tables = self.parameters, tuple(cylinder_tables(self.cylinders))
@@ -291,3 +304,7 @@ class VectorModel:
 
 
 _ARRAYS = ("middle", "reduce", "words", "mean", "project")
+_remembered: weakref.WeakKeyDictionary[PreparedFinger, tuple[VectorModel, NDArray[np.int8]]] = (
+    weakref.WeakKeyDictionary()
+)
+_remembering = threading.Lock()

@@ -93,6 +93,9 @@ class IrisStorage:
             StorageFailure: there is no room for the mapped file. Nothing is changed then.
         """
         self._verification.reserve(rows)
+        self._codes.reserve(rows)
+        self._masks.reserve(rows)
+        self._blocks.reserve(rows // LANES + 1)
 
     def append(self, templates: Sequence[IrisTemplate]) -> None:
         """Adds rows for templates of the layout; raises as ``reserve``."""

@@ -47,9 +47,9 @@ def test_a_hand_is_the_real_fingers_and_its_own_strangers(gallery: FingerGallery
     found = gallery.shortlist(probe(gallery, 2), hand, 1000)
     assert sorted(found.tolist()) == list(range(REAL + STRANGERS))
     assert found[0] == 2
-    ids = gallery.ids(hand, np.arange(gallery.size))
-    assert ids.tolist() == [*range(REAL), *range(REAL + hand * STRANGERS, REAL + (hand + 1) * STRANGERS)]
-    assert gallery.columns(hand, ids).tolist() == list(range(gallery.size))
+    rows = gallery.rows(hand, np.arange(gallery.size))
+    assert rows.tolist() == [*range(REAL), *range(REAL + hand * STRANGERS, REAL + (hand + 1) * STRANGERS)]
+    assert gallery.columns(hand, rows).tolist() == list(range(gallery.size))
     scores = gallery.compare(probe(gallery, 2), hand, found)
     assert np.argmax(scores) == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -110,6 +111,25 @@ def test_many_at_once_are_one_by_one() -> None:
     # The same but for the last bits of a matrix product, which rounding may show.
     assert np.abs(together.astype(np.int16) - alone).max() <= 1
     assert MODEL.encode([]).shape == (0, MODEL.parameters.numbers)
+
+
+def test_a_probe_is_encoded_once_by_each_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = (prepare_finger(t) for t in bulk_finger_templates(2, 12))
+    other = dataclasses.replace(MODEL, project=-MODEL.project)
+    expected = np.concatenate([MODEL.encode([a]), MODEL.encode([b])])
+    encoded: list[int] = []
+    encode = VectorModel.encode
+
+    def counted(self: VectorModel, fingers: Sequence[PreparedFinger]) -> NDArray[np.int8]:
+        encoded.append(len(fingers))
+        return encode(self, fingers)
+
+    monkeypatch.setattr(VectorModel, "encode", counted)
+    for probes, vectors in (([a], expected[:1]), ([b, a, b], expected[[1, 0, 1]]), ([a, b], expected)):
+        np.testing.assert_array_equal(MODEL.of_probes(probes), vectors)
+    np.testing.assert_array_equal(other.of_probes([a, b]), -expected)
+    np.testing.assert_array_equal(MODEL.of_probes([b]), expected[1:])
+    assert encoded == [1, 1, 0, 2, 1]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
