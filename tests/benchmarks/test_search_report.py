@@ -63,7 +63,7 @@ DOCUMENT: dict[str, Any] = {
         benchmark(
             "search[16]",
             eyes_a_second=12345678.0,
-            mates="0 of 200 that the exact scan finds are lost: below 1.5 % at 95 %, in words that take more than a line",
+            mates="0 of 200 that the exact scan finds are lost: below 1.5 % at 95 %, in words that take two lines",
             limits={"of the bandwidth": "37%"},
         ),
         benchmark("start_from_records", start={"people": 10_000, "empty_seconds": 4.0}),
