@@ -8,8 +8,8 @@ Steps of a shortlist:
    of a reference does of whose first bits too few can be compared to tell at any.
 2. References are compared by the whole search code at the rotations that passed. Those with the ``count`` best scores
    are compared at all rotations, which gives their order.
-3. Where these are fewer than ``count``, or a filter leaves so few references that it is quicker, all are compared by
-   the whole search code.
+3. Where these are fewer than ``count``, all are compared by the whole search code; and at once where that is quicker:
+   where a filter leaves few references, or ``count`` is a large part of them.
 
 ``IrisScan.EXACT`` compares the whole search code with every reference instead; it is the reference that the two stages
 are measured by. None of this looks at verification codes: scores (``compare``) come from them.
@@ -45,6 +45,10 @@ _LEAST_ROWS = 4096
 
 _SPARSE = 16
 """Where a filter leaves one reference of so many or fewer, the first stage costs more than it saves."""
+
+
+_FEW = 4
+"""Where more than one reference of so many is to be found, the first stage may well not let enough through."""
 
 
 class IrisScan(enum.Enum):
@@ -92,7 +96,7 @@ class IrisView:
         found: Sequence[NDArray[np.int64] | None]
         if self.scan is IrisScan.FAISS:
             found = [self._found_by_faiss(probe, count, selected) for probe in probes]
-        elif self.scan is IrisScan.EXACT or count == total or total <= len(self) // _SPARSE:
+        elif self.scan is IrisScan.EXACT or total <= max(_FEW * count, len(self) // _SPARSE):
             found = [None] * len(probes)
         else:
             found = self._found_in_two_stages(probes, count, selected)

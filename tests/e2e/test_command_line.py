@@ -90,10 +90,45 @@ def test_bulk_load_with_a_bad_file(ambis: Ambis, finger: Samples, tmp_path: Path
     assert max(map(len, table.stdout.splitlines())) <= 80
 
 
+def test_restricted_searches(ambis: Ambis, finger: Samples, tmp_path: Path) -> None:
+    rows = ["path,subject_id,modality,position,sex,birth_year"]
+    for i, person in enumerate(("female,1984", "male,1990", ",")):
+        (tmp_path / f"{i}.png").write_bytes(finger(400 + i, 1))
+        rows.append(f"{i}.png,known-{i},finger,left_ring,{person}")
+    (tmp_path / "known.csv").write_text("\n".join(rows))
+    loaded = ambis("bulk-enroll", "known.csv", "--gallery", "known", "--type", "restricted")
+    assert loaded.returncode == 0, loaded.stderr
+    (tmp_path / "probe").write_bytes(finger(400, 2))
+    search = ("identify", "--finger", "left_ring=probe", "--gallery", "known", "--json")
+    for restriction, people in (
+        (("--sex", "f", "--born", "1980-1985", "--type", "restricted"), ["known-0", "known-2"]),
+        (("--born", "-1984"), ["known-0", "known-2"]),
+        (("--sex", "male", "--sex", "other"), ["known-1", "known-2"]),
+    ):
+        answer = ambis(*search, *restriction)
+        assert answer.returncode in (0, 3, 4), answer.stderr
+        found = json.loads(answer.stdout)
+        assert sorted(c["subject_id"] for c in found["candidates"]) == people
+        assert found["gallery_size"] == str(len(people))
+    (kept,) = json.loads(ambis("subject", "show", "known-0", "--json").stdout)["encounters"]
+    assert (kept["sex"], kept["birth_year"]) == ("SEX_FEMALE", 1984)
+    assert "1984" in ambis("subject", "show", "known-0").stdout
+    misspelt = ambis(*search, "--type", "restrited")
+    assert misspelt.returncode == 1
+    assert json.loads(misspelt.stdout)["reason"] == "ENCOUNTER_TYPE_NOT_FOUND"
+    backwards = ambis(*search, "--born", "1990-1980")
+    assert "give the earlier year" in json.loads(backwards.stdout)["error"]
+
+
 def test_status(ambis: Ambis) -> None:
     report = json.loads(ambis("status", "--json").stdout)
     assert {m["modality"] for m in report["modalities"]} == {"finger", "face", "iris"}
-    assert "Modality" in ambis("status").stdout
+    assert set(report["search_paths"]) == {"finger", "face", "iris"}
+    assert int(report["resident_bytes"]) > 0
+    table = ambis("status").stdout
+    assert "Modality" in table
+    assert "roster" in table
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_mistakes_are_explained(ambis: Ambis, tmp_path: Path) -> None:

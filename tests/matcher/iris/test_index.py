@@ -71,7 +71,7 @@ def two_stages(probe: IrisTemplate, eyes: Templates, count: int, selected: Selec
         ]
         if comparable:
             quotients[i] = max(comparable)
-    if len(quotients) < count or len(chosen) in (count, *range(len(eyes) // 16 + 1)):
+    if len(quotients) < count or len(chosen) <= max(4 * count, len(eyes) // 16):
         return exact(probe, eyes, count, selected)
     best = set(sorted(quotients, key=lambda i: (-quotients[i], i))[:count])
     return exact(probe, eyes, count, np.array([i in best for i in range(len(eyes))]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from ambis.v1 import (
 )
 from ambis.v1 import enrollment_service_pb2_grpc as enrollment_grpc
 from enrollment.client import AmbisClient, CallFailed, ClientOptions, describe, image_sample
-from matcher.errors import PreconditionFailed
+from matcher.errors import AmbisError, PreconditionFailed
 from matcher.positions import Position
+from matcher.search import SearchRequest, SearchResult
 from matcher.service.batching import BatchingParameters
 from matcher.service.server import SERVICES, AmbisServer, ServerOptions
 from matcher.templates import FaceTemplate, IrisCode, IrisTemplate
@@ -554,6 +556,41 @@ def test_searches_that_come_at_once_get_what_they_would_get_alone(client: AmbisC
     assert answers == [alone[i % 12] for i in range(48)]
     assert [r.result for r in streamed[:48]] == answers
     assert [r.error.code for r in streamed[48:]] == [grpc.StatusCode.INVALID_ARGUMENT.value[0]] * 2
+
+
+def test_a_search_whose_caller_went_away_leaves_the_queue(
+    server: AmbisServer, client: AmbisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.enrol(person(1))
+    begun, gate, queue = threading.Semaphore(0), threading.Event(), server._searches
+    make, made = queue._search, list[int]()
+
+    def gated(requests: Sequence[SearchRequest]) -> Sequence[SearchResult | AmbisError]:
+        made.append(len(requests))
+        begun.release()
+        assert gate.wait(20)
+        return make(requests)
+
+    def until_waiting(count: int) -> None:
+        for _ in range(2000):
+            if queue.waiting == count:
+                return
+            time.sleep(0.01)
+        pytest.fail(f"{queue.waiting} searches wait")
+
+    monkeypatch.setattr(queue, "_search", gated)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = identification_service_pb2_grpc.IdentificationServiceStub(channel)
+        request = identification_service_pb2.IdentifyRequest(transaction_id="t", search=search(sample("face 1 1")))
+        first = stub.Identify.future(request)
+        assert begun.acquire(timeout=20)
+        gone = stub.Identify.future(request)
+        until_waiting(1)
+        gone.cancel()
+        until_waiting(0)
+        gate.set()
+        assert first.result(timeout=20).result.candidates[0].subject_id == "p1"
+    assert made == [1]
 
 
 def test_searches_beyond_the_queue_are_told_when_to_come_again(tmp_path: Path) -> None:
