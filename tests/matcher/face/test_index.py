@@ -269,8 +269,8 @@ def test_a_full_disk_refuses_the_rows_and_changes_nothing(first: bool, monkeypat
 def test_memory_is_counted() -> None:
     index = index_of(random_units(2000, 512, seed=32))
     uses = {use.name: use for use in index.memory()}
-    assert uses["face codes"].ram == 2000 * 516
-    assert uses["face vectors"].mapped >= 2000 * 2048
+    assert uses["codes"].ram == 2000 * 516
+    assert uses["exact vectors"].mapped >= 2000 * 2048
     assert FaceIndex(FACE_ALGORITHM).memory() == []
 
 
