@@ -14,6 +14,15 @@ from enrollment.extract.extractors import Extractors
 from enrollment.serving import load_extractors
 from enrollment.settings import load_settings
 
+SEARCHES = (
+    "test_face.py::test_search",
+    "test_iris.py::test_search",
+    "test_iris.py::test_exact_search",
+    "test_iris.py::test_search_by_faiss",
+    "test_finger.py::test_rescoring",
+)
+"""Of suites that measure other things, too; whole suites of searches are marked ``search`` themselves."""
+
 _skipped: dict[str, str] = {}
 
 
@@ -24,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # As the server's other libraries: one thread a call.
     cv2.setNumThreads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.partition("suites/")[2].partition("[")[0] in SEARCHES:
+            item.add_marker("search")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

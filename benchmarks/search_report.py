@@ -31,6 +31,9 @@ PARTS_OF_BUDGET = {
 }
 """The stages (``matcher.stages``) that each of them allows for; the rest is what a client waits for beside them."""
 
+_COMMON = ("operation", "operations_per_round", "seconds_per_operation")
+"""Keys of every benchmark."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Section:
@@ -45,7 +48,15 @@ class Section:
 def sections(document: Mapping[str, Any]) -> list[Section]:
     """The tables that there is something to say in."""
     infos = [(_name(one["fullname"]), one["extra_info"]) for one in document.get("benchmarks", ())]
-    made = (_loads(infos), *_stages(infos), _limits(infos), *_growth(infos), *_memory(infos), _records(infos))
+    made = (
+        _loads(infos),
+        *_stages(infos),
+        _limits(infos),
+        *_growth(infos),
+        *_memory(infos),
+        _records(infos),
+        _figures(infos),
+    )
     return [section for section in (*made, *_soak(infos)) if section.rows]
 
 
@@ -60,6 +71,12 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 
 def _text_lines(section: Section) -> Iterator[str]:
+    if len(section.head) == 1:
+        yield section.title
+        yield "-" * WIDTH
+        for (line,) in section.rows:
+            yield from _wrapped(line)
+        return
     table = [section.head, *section.rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(section.head))]
     widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1))
@@ -154,18 +171,37 @@ def _budget(name: str, people: int) -> str:
 
 
 def _limits(infos: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
-    rows, rates = [], ""
+    rows: list[tuple[str, ...]] = []
+    rates: dict[int, str] = {}
     for name, info in infos:
         if limit := info.get("limit"):
             ours = limit["seconds"] / limit["share"]
             rows.append((name, _amount(ours), _amount(limit["seconds"]), limit["by"], f"{limit['share']:.0%}"))
             rate = limit["rates"]
-            rates = (
-                f"Measured with {rate['threads']} threads: {rate['read_bytes'] / 1e9:.1f} GB/s read, "
+            rates[rate["threads"]] = (
+                f"{rate['threads']} thread{'s' * (rate['threads'] > 1)}: {rate['read_bytes'] / 1e9:.1f} GB/s read, "
                 f"{rate['int8_products'] / 1e9:,.0f} G int8 products/s, {rate['counted_words'] / 1e9:.1f} G words of "
-                "64 bits counted/s. Only scans are in the limit, not what is compared afterwards."
+                "64 bits counted/s."
             )
-    return Section("Distance to the machine's limit", ("benchmark", "ours", "limit", "set by", "share"), rows, rates)
+    note = " ".join(
+        ("The larger of bytes over bandwidth and operations over peak, both measured in the run.", *rates.values())
+    )
+    return Section("Distance to the machine's limit", ("benchmark", "ours", "limit", "set by", "share"), rows, note)
+
+
+def _figures(infos: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
+    rows = []
+    for name, info in infos:
+        of_one = {**info, **info.get("limits", {})}
+        told = {k: v for k, v in of_one.items() if k not in _COMMON and isinstance(v, float | int | str)}
+        if told:
+            figures = "; ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in told.items())
+            rows.append((f"{name}: {figures}",))
+    return Section("Figures of single benchmarks", ("figures",), rows)
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.4g}"
 
 
 def _growth(infos: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Section]:

@@ -33,6 +33,7 @@ from enrollment import tables
 from enrollment.attributes import parse_birth_year, parse_born, parse_sex
 from enrollment.bulk import BulkCounts, BulkLoad, BulkOptions
 from enrollment.calibration.commands import calibrate
+from enrollment.capacity.command import plan
 from enrollment.client import AmbisClient, image_sample, parse_face_choice, read_options
 from enrollment.evaluation.commands import add_commands
 from enrollment.manifest import read_manifest
@@ -60,6 +61,7 @@ app.add_typer(models_app, name="models")
 
 add_commands(app)
 app.command()(calibrate)
+app.command()(plan)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Server = Annotated[str | None, typer.Option(help="host:port of the server \\[default: setting 'server']")]

@@ -16,6 +16,7 @@ from enrollment.extract.iris import IrisExtractor
 from enrollment.extract.iris_network import IrisNetwork
 from enrollment.settings import Settings
 from matcher.calibration import Calibrations
+from matcher.comparators import Scan
 from matcher.decision import DecisionParameters
 from matcher.errors import InvalidInput, ModalityUnavailable, NotCalibrated, PreconditionFailed
 from matcher.fusion_model import FusionModel
@@ -57,6 +58,7 @@ def start_server(settings: Settings) -> AmbisServer:
             shards=settings.shards,
             keep_samples=settings.keep_samples,
             migration_workers=settings.migration_workers,
+            scan=Scan(settings.search_with),
         ),
         fusion,
         successor,

@@ -83,10 +83,10 @@ def _answer(
     table = [candidate_table(listed)] if listed else []
     captured = sample_lines(samples)
     samples_text = [Text("\n").join(captured)] if captured else []
-    return Panel(_apart(headline, *table, Text(caption, "dim"), *samples_text), expand=False)
+    return Panel(apart(headline, *table, Text(caption, "dim"), *samples_text), expand=False)
 
 
-def _apart(*parts: RenderableType) -> Group:
+def apart(*parts: RenderableType) -> Group:
     """One below the other, an empty line between."""
     lines = [line for part in parts for line in ("", part)]
     return Group(*lines[1:])
@@ -202,7 +202,7 @@ def status(report: status_service_pb2.GetStatusResponse) -> RenderableType:
         uses = [(use.part, use.ram_bytes, use.mapped_bytes) for use in report.memory]
         parts.append(memory_table(uses, report.subjects))
     parts.append(Text("\n").join(_running(report)))
-    return _apart(*parts)
+    return apart(*parts)
 
 
 def memory_table(uses: Iterable[tuple[str, int, int]], subjects: int) -> Table:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -222,21 +223,29 @@ class _Scan:
             workers().ranges(self._left, _P.least_rows),
         )
 
-        rows, ends = _merged(parts, self._count)
-
-        def ranked(span: tuple[int, int]) -> list[Found]:
-            starts = [int(ends[query - 1]) if query else 0 for query in range(*span)]
-            numbers = np.repeat(np.arange(*span), ends[slice(*span)] - starts)
-            some = rows[starts[0] : int(ends[span[1] - 1])]
-            values = self._exact(begin + numbers, some)
-            places = zip(starts, ends[slice(*span)], strict=True)
-            return [
-                _ranked(rows[start:stop], values[start - starts[0] : stop - starts[0]], self._count)
-                for start, stop in places
-            ]
-
+        pairs = _merged(parts, queries, self._count)
         spans = workers().ranges(len(queries), 1)
-        return [found for some in workers().map(ranked, spans) for found in some]
+        return [
+            found
+            for some in workers().map(lambda span: self._valued(pairs, queries, begin, *span), spans)
+            for found in some
+        ]
+
+    def _valued(self, pairs: _Pairs, queries: Queries, number: int, begin: int, end: int) -> list[Found]:
+        """Answers of some queries: the exact values of the likeliest rows leave few of the others to be valued."""
+        some = pairs.part(begin, end)
+        likeliest = np.flatnonzero(some.likeliest)
+        values = np.full(len(some.rows), -np.inf)
+        values[likeliest] = self._exact(number + some.numbers[likeliest], some.rows[likeliest])
+        worst = np.full(end, np.inf)
+        np.minimum.at(worst, some.numbers[likeliest], values[likeliest])
+        reach = (some.upper.astype(np.float64) + queries.margins[some.numbers]) * queries.units[some.numbers]
+        others = np.flatnonzero(~some.likeliest & (reach >= worst[some.numbers]))
+        values[others] = self._exact(number + some.numbers[others], some.rows[others])
+        cuts = np.searchsorted(some.numbers, np.arange(begin, end + 1))
+        return [
+            _ranked(some.rows[start:stop], values[start:stop], self._count) for start, stop in itertools.pairwise(cuts)
+        ]
 
     def _search(self, queries: Queries, number: int, thresholds: NDArray[np.float32], first: int, last: int) -> _Asides:
         asides = _Asides(queries, self._capacity, self._count, thresholds)
@@ -277,6 +286,9 @@ class _Asides:
         self._lower = np.empty((size, capacity), np.float32)
         self._upper = np.empty((size, capacity), np.float32)
         self._sizes = np.zeros(size, np.int64)
+        # How many are put aside before the threshold is raised: twice as many as the last time left, so that it keeps
+        # up with the rows at a cost in proportion to what is put aside.
+        self._fill = np.full(size, _FILL * count, np.int64)
         self._count = count
         # A margin is wanted twice: the value of a row may be that much too low, and the threshold that much too high.
         self._slack = 2 * queries.margins
@@ -286,7 +298,16 @@ class _Asides:
     @property
     def arrays(self) -> tuple[Any, ...]:
         """What the kernels work on."""
-        return (self._rows, self._lower, self._upper, self._sizes, self._slack, self._thresholds, self._count)
+        return (
+            self._rows,
+            self._lower,
+            self._upper,
+            self._sizes,
+            self._fill,
+            self._slack,
+            self._thresholds,
+            self._count,
+        )
 
     def settle(self, room: int, number: int, exact: Exact) -> None:
         """Makes room where bounds did not: keeps the best by their exact values."""
@@ -294,6 +315,7 @@ class _Asides:
             size = int(self._sizes[query])
             if size + room <= self._rows.shape[1]:
                 continue
+            self._fill[query] = self._rows.shape[1] - room // 2
             kept, exactly = _valued(number + query, self._rows[query, :size].astype(np.int64), exact, self._count)
             values = (exactly / self._units[query]).astype(np.float32)
             lower = np.nextafter(values, np.float32(-np.inf))
@@ -304,18 +326,40 @@ class _Asides:
             self._thresholds[query] = max(lower[-1] - self._slack[query], self._thresholds[query])
 
 
-def _merged(parts: list[_Asides], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What all threads put aside and is still wanted: rows of the first query, the second, ..., and where each ends."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Queries and rows that may be wanted, ordered by query.
+
+    Attributes:
+        numbers: int64[n], of queries.
+        rows: int64[n].
+        upper: float32[n], what the product of each pair is at most.
+        likeliest: bool[n], at least ``count`` of each query if there are as many: those with the largest lower bounds.
+    """
+
+    numbers: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    upper: NDArray[np.float32]
+    likeliest: NDArray[np.bool_]
+
+    def part(self, begin: int, end: int) -> _Pairs:
+        """Those of some queries."""
+        some = slice(*np.searchsorted(self.numbers, [begin, end]))
+        return _Pairs(self.numbers[some], self.rows[some], self.upper[some], self.likeliest[some])
+
+
+def _merged(parts: list[_Asides], queries: Queries, count: int) -> _Pairs:
+    """What all threads put aside and is still wanted."""
     ends = np.cumsum(np.sum([part.arrays[3] for part in parts], axis=0))
-    rows = np.empty(ends[-1], np.int64)
+    rows, likeliest = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.bool_)
     lower, upper = (np.empty(ends[-1], np.float32) for _ in range(2))
     places = np.concatenate([[0], ends[:-1]])
     for part in parts:
         asides, lowers, uppers, sizes = part.arrays[:4]
         _flatten(asides, lowers, uppers, sizes, places, rows, lower, upper)
-    slack, thresholds = parts[0].arrays[4:6]
-    total = _keep_wanted(rows, lower, upper, ends, slack, thresholds, count)
-    return rows[:total], ends
+    total = _keep_wanted(rows, lower, upper, likeliest, ends, 2 * queries.margins, count)
+    numbers = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return _Pairs(numbers, rows[:total], upper[:total], likeliest[:total])
 
 
 class _TileProduct:
@@ -472,12 +516,12 @@ def _threshold(lower: Any, slack: Any, before: Any, count: Any) -> Any:
 
 @kernel
 def _make_room(
-    room: Any, asides: Any, lower: Any, upper: Any, sizes: Any, slack: Any, thresholds: Any, count: Any
+    room: Any, asides: Any, lower: Any, upper: Any, sizes: Any, fill: Any, slack: Any, thresholds: Any, count: Any
 ) -> bool:
-    """Raises thresholds where buffers have no room for so many more; False if that did not help."""
+    """Raises thresholds where enough is put aside for it; False where there is no room for so many more after that."""
     for j in range(len(sizes)):
         size = sizes[j]
-        if size + room <= asides.shape[1]:
+        if size < fill[j]:
             continue
         thresholds[j] = _threshold(lower[j, :size], slack[j], thresholds[j], count)
         kept = 0
@@ -488,6 +532,7 @@ def _make_room(
                 upper[j, kept] = upper[j, at]
                 kept += 1
         sizes[j] = kept
+        fill[j] = min(max(2 * kept, _FILL * count), asides.shape[1] - room)
         if kept + 2 * room > asides.shape[1]:
             return False
     return True
@@ -507,21 +552,26 @@ def _flatten(
 
 
 @kernel
-def _keep_wanted(rows: Any, lower: Any, upper: Any, ends: Any, slack: Any, thresholds: Any, count: Any) -> Any:
+def _keep_wanted(rows: Any, lower: Any, upper: Any, likeliest: Any, ends: Any, slack: Any, count: Any) -> Any:
     """Moves the rows that the joint thresholds leave to the begin, and the ends with them. Returns how many."""
     kept = 0
     start = 0
     for j in range(len(ends)):
         end = ends[j]
-        threshold = _threshold(lower[start:end], slack[j], thresholds[j], count)
+        likely = _threshold(lower[start:end], np.float32(0), np.float32(-np.inf), count)
         for at in range(start, end):
-            if upper[at] >= threshold:
+            if upper[at] >= likely - slack[j]:
                 rows[kept] = rows[at]
+                upper[kept] = upper[at]
+                likeliest[kept] = lower[at] >= likely
                 kept += 1
         start = end
         ends[j] = kept
     return kept
 
+
+_FILL = 2
+"""Times the count wanted that is put aside before a threshold is raised, at least."""
 
 _LANES = 32
 """Queries that are compared with their thresholds before one of them is looked at by itself."""
@@ -615,6 +665,7 @@ def _select(
     lower: Any,
     upper: Any,
     sizes: Any,
+    fill: Any,
     slack: Any,
     thresholds: Any,
     count: Any,
@@ -622,7 +673,7 @@ def _select(
     """Puts aside what may be wanted of rows begin..end, whose products begin with row start. Returns where it ended."""
     block_rows, block_residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
     for first in range(begin, end, block):
-        if not _make_room(block, asides, lower, upper, sizes, slack, thresholds, count):
+        if not _make_room(block, asides, lower, upper, sizes, fill, slack, thresholds, count):
             return first
         last = min(first + block, end)
         some, near = block_rows[: last - first], block_residuals[: last - first]
@@ -656,6 +707,7 @@ def _multiply_and_select(
     lower: Any,
     upper: Any,
     sizes: Any,
+    fill: Any,
     slack: Any,
     thresholds: Any,
     count: Any,
@@ -663,7 +715,7 @@ def _multiply_and_select(
     """As ``_select``, and makes the products itself."""
     block_rows, block_residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
     for first in range(begin, end, block):
-        if not _make_room(block, asides, lower, upper, sizes, slack, thresholds, count):
+        if not _make_room(block, asides, lower, upper, sizes, fill, slack, thresholds, count):
             return first
         size = min(first + block, end) - first
         some, near = block_rows[:size], block_residuals[:size]

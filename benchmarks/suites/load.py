@@ -101,7 +101,8 @@ def make_searches(people: SyntheticPeople, enrolled: int, count: int, seed: int)
         found += zip(range(first, first + number), people.captures(first, number, seed), strict=True)
     if len(found) < -(-count // 2):
         raise ValueError(f"{enrolled} people are too few for {count} searches, half of them with a mate")
-    strangers = people.captures(STRANGERS_FROM, count // 2, seed)
+    # First captures: theirs scatter against others' as real ones do, which other captures, behind more lids, do not.
+    strangers = people.templates(STRANGERS_FROM, count // 2)
     searches = []
     for i in range(count):
         number, templates = found[i // 2] if i % 2 == 0 else (-1, strangers[i // 2])

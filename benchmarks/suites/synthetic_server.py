@@ -40,6 +40,7 @@ from matcher.modality import MemoryUse
 from matcher.positions import Position
 from matcher.shards.backend import ShardBackend
 from matcher.stages import StageTime
+from matcher.threads import use_threads
 
 CHUNK = 4096
 """People that a process makes at a time: 40 MB on their way."""
@@ -55,7 +56,8 @@ def fill(backend: ShardBackend, people: SyntheticPeople, first: int, end: int, p
             _apply(backend, changes)
         return
     # Spawned, never forked: FAISS and gRPC hang after a fork.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=use_threads, initargs=(1,)) as pool:
         for changes in _made(pool, people, first, end, 2 * processes):
             _apply(backend, changes)
 

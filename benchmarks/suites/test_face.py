@@ -6,8 +6,12 @@ of the package ``insightface``.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import os
+import statistics
+from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any
 from unittest import mock
 
@@ -16,6 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.suites.limits import Work, distance, measured_limits
 from benchmarks.suites.networks import OpenCvNetwork, PlainNetwork, keeps_denormals
 from benchmarks.suites.pairs import Benchmark, Peer, measure
 from benchmarks.suites.sizes import Sizes
@@ -26,12 +31,15 @@ from enrollment.extract.face_compact import CompactPack
 from enrollment.images import decode_image
 from enrollment.models import pack_folder
 from enrollment.synthesis.face_templates import bulk_face_vectors, vary
+from matcher import inner_products
 from matcher.comparators import index_for
+from matcher.face import index as face_index
 from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator
 from matcher.gallery_view import ShortlistParameters
-from matcher.modality import ReferenceIndex
+from matcher.modality import IndexView, ReferenceIndex
 from matcher.positions import Modality, Position
 from matcher.templates import FaceTemplate
+from matcher.threads import use_threads, workers
 
 SEED = 30
 DIMENSION = 512
@@ -45,6 +53,7 @@ class FaceGallery:
 
     rows: NDArray[np.float32]
     index: ReferenceIndex
+    view: IndexView
     flat: Any
     probes: NDArray[np.float32]
     mates: NDArray[np.int64]
@@ -62,10 +71,10 @@ def gallery(sizes: Sizes) -> FaceGallery:
     flat: Any = faiss.IndexFlatIP(DIMENSION)
     for start in range(0, len(rows), 50_000):
         chunk = rows[start : start + 50_000]
-        index.apply([], [(start + i, 1, FaceTemplate(COMPACT_ALGORITHM, 1, row)) for i, row in enumerate(chunk)])
+        index.append([FaceTemplate(COMPACT_ALGORITHM, 1, row) for row in chunk])
         flat.add(chunk)
     mates = np.linspace(0, len(rows) - 1, sizes.probes).astype(np.int64)
-    return FaceGallery(rows, index, flat, vary(rows[mates], SEED), mates)
+    return FaceGallery(rows, index, index.view(), flat, vary(rows[mates], SEED), mates)
 
 
 def test_extraction(benchmark: Benchmark, extractors: Extractors, sizes: Sizes) -> None:
@@ -142,7 +151,7 @@ def test_rescoring(benchmark: Benchmark, gallery: FaceGallery, sizes: Sizes) -> 
     repeats = 50
 
     def ours() -> NDArray[np.float64]:
-        return gallery.index.compare(probe, references)
+        return gallery.view.compare(probe, references)
 
     def numpy() -> NDArray[np.float32]:
         product: NDArray[np.float32] = gallery.rows[references] @ probe
@@ -160,44 +169,91 @@ def test_rescoring(benchmark: Benchmark, gallery: FaceGallery, sizes: Sizes) -> 
     )
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("batch", ["one", "batch"])
-def test_search(benchmark: Benchmark, gallery: FaceGallery, sizes: Sizes, batch: str) -> None:
+@pytest.mark.parametrize("length", ["top-50", "shortlist"])
+def test_search(
+    benchmark: Benchmark, gallery: FaceGallery, sizes: Sizes, length: str, batch: str, threads: int
+) -> None:
     benchmark.group = "face 1:N"
+    if threads > len(os.sched_getaffinity(0)):
+        pytest.skip(f"there are no {threads} processors")
     number = 1 if batch == "one" else sizes.probes
-    count = gallery.count
+    count = 50 if length == "top-50" else gallery.count
     probes = _prepared(gallery)[:number]
     stacked = np.stack(probes)
 
     def ours() -> list[NDArray[np.int64]]:
-        return gallery.index.shortlist(probes, count)
+        return gallery.view.shortlist(probes, count)
 
     def flat() -> NDArray[np.int64]:
         ids: NDArray[np.int64] = gallery.flat.search(stacked, count)[1]
         return ids
 
-    def numpy() -> NDArray[np.int64]:
-        scores = stacked @ gallery.rows.T
-        best = np.argpartition(scores, -count, axis=1)[:, -count:]
-        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1)
-        return np.take_along_axis(best, order, axis=1)
-
-    answers = ours()
-    for other in (flat(), numpy()):
-        for probe, own, theirs, mate in zip(probes, answers, other, gallery.mates, strict=False):
+    with _threads(threads):
+        for probe, own, theirs, mate in zip(probes, ours(), flat(), gallery.mates, strict=False):
             assert own[0] == mate
             _assert_same_shortlist(gallery.rows, probe, own, theirs)
-    same = f"the same {count:,} nearest (scores within 1e-6 of each other count as equal)"
-    measure(
-        benchmark,
-        ours,
-        [
-            Peer("faiss-flat", flat, number, f"{same}; IndexFlatIP, one thread"),
-            Peer("numpy", numpy, number, f"{same}; matrix product and argpartition, one thread"),
-        ],
-        operation=f"search of {len(gallery.rows):,} faces for the {count:,} nearest, {number} at a time",
-        operations=number,
-        rounds=sizes.rounds if number == 1 else sizes.slow_rounds,
-    )
+        same = f"the same {count:,} nearest (scores within 1e-6 of each other count as equal)"
+        measure(
+            benchmark,
+            ours,
+            [Peer("faiss-flat", flat, number, f"{same}; IndexFlatIP, OpenMP with {threads} threads")],
+            operation=f"search of {len(gallery.rows):,} faces for the {count:,} nearest, {number} at a time",
+            operations=number,
+            rounds=sizes.rounds if number == 1 else sizes.slow_rounds,
+        )
+        work = Work(read_bytes=float(len(gallery.rows) * DIMENSION), int8_products=float(gallery.rows.size * number))
+        seconds = benchmark.extra_info["seconds_per_operation"] * number
+        benchmark.extra_info.update(
+            limit=distance(seconds, work, measured_limits(threads)),
+            profile=_profile(ours),
+            scan=face_index.describe(),
+        )
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads for both, ours and FAISS."""
+    before = workers().count
+    use_threads(count)
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        use_threads(before)
+        faiss.omp_set_num_threads(1)
+
+
+def _profile(search: Callable[[], object]) -> dict[str, float]:
+    """Where the time of a search goes, on one thread: the median seconds of its parts over five searches."""
+    taken: dict[str, list[float]] = {}
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timing(*arguments: Any) -> Any:
+            began = perf_counter()
+            try:
+                return call(*arguments)
+            finally:
+                taken[name][-1] += perf_counter() - began
+
+        return timing
+
+    parts: list[tuple[Any, str, str]] = [
+        (inner_products._TileProduct, "__call__", "product by onnxruntime"),
+        (inner_products, "_select", "selection"),
+        (inner_products, "_multiply_and_select", "product and selection in one loop"),
+        (face_index, "cosines_of_pairs", "rescoring"),
+    ]
+    with _threads(1), contextlib.ExitStack() as patches:
+        for owner, attribute, name in parts:
+            patches.enter_context(mock.patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
+        everything = timed("everything", search)
+        for _ in range(5):
+            for name in ("everything", *(name for _, _, name in parts)):
+                taken.setdefault(name, []).append(0.0)
+            everything()
+    return {name: statistics.median(seconds) for name, seconds in taken.items() if any(seconds)}
 
 
 def _assert_same_shortlist(

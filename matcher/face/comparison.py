@@ -6,15 +6,18 @@ for Deep Face Recognition", CVPR 2019, section 2). Raw scores are in -1..1; cali
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from matcher.compiled import kernel
 from matcher.errors import InvalidInput, ModelMismatch, TemplateInvalid
 from matcher.positions import Modality
 from matcher.templates import FaceTemplate, Template
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 COMPACT_ALGORITHM = "face-compact-2"
 """Id of templates made with the compact pack (see ``enrollment/models.py``), the default."""
@@ -25,14 +28,19 @@ _LENGTHS = {COMPACT_ALGORITHM: 512}
 PreparedFace: TypeAlias = NDArray[np.float32]
 """float32[d], exactly unit length (to float32), read-only."""
 
-_LANES = 16
-"""Sums that run beside each other in ``_cosines``: two vectors of eight float64."""
+
+def _summing_kernel(function: _F) -> _F:
+    """As ``matcher.compiled.kernel``, but sums may be taken in another order: as many at once as the processor can.
+
+    That is the same order for every row, so that scores depend on nothing but the two embeddings and the processor.
+    """
+    return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})(function))
 
 
 def cosines(rows: NDArray[np.float32], probe: PreparedFace) -> NDArray[np.float64]:
     """Inner products of a probe with many references.
 
-    Each row is multiplied and summed by itself in float64, in one order, so that a row's score does not depend on which
+    Each row is multiplied and summed by itself in float64, so that a row's score does not depend on which
     others are asked for at the same time (a matrix product's last bits do).
 
     Args:
@@ -58,20 +66,12 @@ def cosines_of_pairs(
     return scores
 
 
-@kernel
+@_summing_kernel
 def _cosines(rows: Any, probes: Any, numbers: Any, chosen: Any, scores: Any) -> None:
-    lanes = np.empty(_LANES, np.float64)
-    whole = rows.shape[1] // _LANES * _LANES
     for i in range(len(chosen)):
         row, probe = rows[chosen[i]], probes[numbers[i]]
-        lanes[:] = 0.0
-        for start in range(0, whole, _LANES):
-            for lane in range(_LANES):
-                lanes[lane] += np.float64(row[start + lane]) * np.float64(probe[start + lane])
         total = 0.0
-        for lane in range(_LANES):
-            total += lanes[lane]
-        for k in range(whole, len(row)):
+        for k in range(len(row)):
             total += np.float64(row[k]) * np.float64(probe[k])
         scores[i] = total
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +135,7 @@ class FaceIndex:
         algorithm: id of the model; templates of any other are refused.
         scan: how it is searched; may be changed at any time, for views made afterwards.
         parameters: see the class.
+        folder: where the mapped file lies; None for the system's folder of temporary files.
     """
 
     def __init__(
@@ -141,11 +143,13 @@ class FaceIndex:
         algorithm: str = COMPACT_ALGORITHM,
         scan: FaceScan = FaceScan.AUTO,
         parameters: FaceIndexParameters | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.comparator: Comparator = FaceComparator(algorithm)
         self.scan = scan
         self._algorithm = algorithm
         self._parameters = parameters or FaceIndexParameters()
+        self._folder = folder
         self._storage: FaceStorage | None = None
 
     def __len__(self) -> int:
@@ -169,7 +173,7 @@ class FaceIndex:
     def reserve(self, references: int) -> None:
         """Makes room; see ``ReferenceIndex``. Before the first reference, for embeddings as long as is usual."""
         if self._storage is None:
-            self._storage = FaceStorage(self._parameters.usual_dimension, self._parameters)
+            self._storage = FaceStorage(self._parameters.usual_dimension, self._parameters, self._folder)
         self._storage.reserve(references)
 
     def append(self, templates: Sequence[Template]) -> None:
@@ -193,10 +197,10 @@ class FaceIndex:
 
     def copy(self, rows: NDArray[np.int64]) -> FaceIndex:
         """Another index with these rows; see ``ReferenceIndex``. Its codes are fitted to them anew."""
-        copy = FaceIndex(self._algorithm, self.scan, self._parameters)
+        copy = FaceIndex(self._algorithm, self.scan, self._parameters, self._folder)
         if self._storage and len(rows):
             vectors = self._storage.rows().exact
-            copied = FaceStorage(self._storage.dimension, self._parameters)
+            copied = FaceStorage(self._storage.dimension, self._parameters, self._folder)
             copied.fit(vectors[rows[:: -(-len(rows) // self._parameters.fitted_on)]])
             copied.reserve(len(rows))
             for start in range(0, len(rows), _COPIED_AT_ONCE):
@@ -211,7 +215,7 @@ class FaceIndex:
     def _append(self, vectors: NDArray[np.float32]) -> None:
         storage = self._storage
         if storage is None or storage.dimension != vectors.shape[1]:
-            storage = FaceStorage(vectors.shape[1], self._parameters)
+            storage = FaceStorage(vectors.shape[1], self._parameters, self._folder)
         if not len(storage):
             storage.fit(vectors)
         storage.append(vectors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,15 +72,16 @@ class FaceStorage:
     Args:
         dimension: numbers in an embedding.
         parameters: see the class.
+        folder: where the mapped file lies; None for the system's folder of temporary files.
 
     Raises:
         StorageFailure: no file can be made for the exact vectors.
     """
 
-    def __init__(self, dimension: int, parameters: FaceIndexParameters) -> None:
+    def __init__(self, dimension: int, parameters: FaceIndexParameters, folder: Path | None = None) -> None:
         self.dimension = dimension
         self._parameters = parameters
-        self._exact = MappedArray(np.float32, (dimension,))
+        self._exact = MappedArray(np.float32, (dimension,), folder)
         self._codes = GrowingArray(np.uint8, (dimension,))
         self._residuals = GrowingArray(np.float32)
         self._step = 0.0

@@ -10,6 +10,7 @@ Scores come from the verification code, whose sectors may move a little (``defor
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,12 @@ class IrisComparator:
             ModelMismatch, TemplateInvalid: see ``check``.
         """
         iris, p = self.check(template), self.parameters
-        shifts = range(-p.max_shift, p.max_shift + 1)
         code = iris.verification
         rows = range(-p.row_reach, p.row_reach + 1)
         moved = np.stack([move_rows(np.stack([code.bits, code.mask]), p.verification.rows, r) for r in rows])
         prepared = PreparedIris(
-            np.stack([rotate(iris.search.bits, iris.columns, s) for s in shifts]),
-            np.stack([rotate(iris.search.mask, iris.columns, s) for s in shifts]),
+            _rotations(iris.search.bits, iris.columns, p.max_shift),
+            _rotations(iris.search.mask, iris.columns, p.max_shift),
             np.concatenate([moved[..., -p.padding :], moved, moved[..., : p.padding]], axis=-1),
             verification_row(code),
         )
@@ -139,13 +139,30 @@ def rotate(words: Words, columns: int, shift: int) -> Words:
     Raises:
         ValueError: a column is not a whole number of bytes.
     """
+    order = spread_columns(columns)
+    # The order is its own inverse.
+    return _taken(words, columns, order[(order - shift) % columns])
+
+
+def _rotations(words: Words, columns: int, most: int) -> Words:
+    """``rotate`` by -most to most columns, uint64[2 most + 1, w]."""
+    return _taken(words, columns, _rotated_places(columns, most))
+
+
+@functools.cache
+def _rotated_places(columns: int, most: int) -> NDArray[np.int64]:
+    """int64[2 most + 1, columns], which place of the code comes to each place."""
+    order = spread_columns(columns)
+    return np.asarray(order[(order - np.arange(-most, most + 1)[:, None]) % columns], np.int64)
+
+
+def _taken(words: Words, columns: int, places: NDArray[np.int64]) -> Words:
+    """A code of these columns of a code, uint64[..., w] of int64[..., columns]."""
     size, rest = divmod(8 * len(words), columns)
     if rest or not size:
         raise ValueError(f"{columns} columns of {64 * len(words)} bits are not whole bytes")
-    order = spread_columns(columns)
     table = words.astype("<u8").view(np.uint8).reshape(columns, size)
-    # The order is its own inverse.
-    return table[order[(order - shift) % columns]].reshape(-1).view("<u8").astype(np.uint64)
+    return table[places].reshape(*places.shape[:-1], -1).view("<u8").astype(np.uint64)
 
 
 def move_rows(words: Words, rows: int, by: int) -> Words:

@@ -89,13 +89,11 @@ class IrisIndex:
 
     def _compile(self) -> None:
         """Compiles the loops now rather than within the first search."""
-        p, none = self.comparator.parameters, np.zeros(0, np.int64)
+        p = self.comparator.parameters
         search, verification = (
             IrisCode(np.zeros(code.words, np.uint64), np.zeros(code.words, np.uint64))
             for code in (p.search, p.verification)
         )
         nothing = self.comparator.prepare(IrisTemplate(ALGORITHM, VERSION, p.search.columns, search, verification))
-        view = self.view()
-        view.compare_prefixes(nothing)
-        view.compare_search_codes(nothing, none)
-        view.compare(nothing, none)
+        self._storage.append([])
+        self.view().compile(nothing)

@@ -1,9 +1,9 @@
-"""Where the iris codes of an index lie in memory: rows, once more in blocks, and a mapped file.
+"""Where the iris codes of an index lie in memory: rows, bit-sliced blocks, and a mapped file.
 
 * Search codes and their masks, row by row, in two arrays (256 bytes an eye each); masked bits are 0. FAISS looks at the
   codes where they lie.
-* The beginning of the search code, which the first stage of a search goes through, once more in blocks of 64 eyes,
-  word after word, so that the processor's vectors hold one word of several eyes (128 bytes an eye).
+* The beginning of the search code, which the first stage of a search goes through, once more, bit-sliced in blocks of
+  512 eyes (128 bytes an eye; see ``slices``).
 * Verification codes in a mapped file (2 KB an eye): only what a search has found is looked up there.
 
 Rows are only ever appended. A block that is partly filled gets further rows, each in a lane of its own, so that nobody
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from matcher.growing import GrowingArray
 from matcher.iris.comparison import verification_row
-from matcher.iris.kernel import LANES
 from matcher.iris.parameters import IrisParameters
+from matcher.iris.slices import LANE_WORDS, LANES, write_lanes
 from matcher.mapped import MappedArray
 from matcher.modality import MemoryUse
 from matcher.templates import IrisTemplate
@@ -39,8 +39,8 @@ class IrisRows:
 
     Attributes:
         codes, masks: uint64[rows, words], search codes and their masks.
-        blocks: uint64[blocks, 2, words of the prefix, 64], the search codes' beginnings and masks; what lies behind the
-            last row is of no account.
+        blocks: uint64[blocks, bits of the prefix + 1, 2, LANE_WORDS], the search codes' beginnings bit-sliced; lanes
+            behind the last row are of no account.
         verification: uint64[rows, 2, columns], verification codes and masks.
     """
 
@@ -65,11 +65,11 @@ class IrisStorage:
     """
 
     def __init__(self, parameters: IrisParameters, folder: Path | None = None) -> None:
-        self._prefix_words = parameters.prefix.words
-        self._codes = GrowingArray(np.uint64, (parameters.search.words,))
-        self._masks = GrowingArray(np.uint64, (parameters.search.words,))
-        self._blocks = GrowingArray(np.uint64, (2, self._prefix_words, LANES))
-        self._verification = MappedArray(np.uint64, (2, parameters.verification.columns), folder)
+        self._words, self._columns = parameters.search.words, parameters.verification.columns
+        self._codes = GrowingArray(np.uint64, (self._words,))
+        self._masks = GrowingArray(np.uint64, (self._words,))
+        self._blocks = GrowingArray(np.uint64, (parameters.prefix.bits + 1, 2, LANE_WORDS))
+        self._verification = MappedArray(np.uint64, (2, self._columns), folder)
         self._size = 0
 
     def __len__(self) -> int:
@@ -93,15 +93,18 @@ class IrisStorage:
             StorageFailure: there is no room for the mapped file. Nothing is changed then.
         """
         self._verification.reserve(rows)
+        self._codes.reserve(rows)
+        self._masks.reserve(rows)
+        self._blocks.reserve(rows // LANES + 1)
 
     def append(self, templates: Sequence[IrisTemplate]) -> None:
         """Adds rows for templates of the layout; raises as ``reserve``."""
-        if templates:
-            self._append(
-                np.stack([t.search.bits for t in templates]),
-                np.stack([t.search.mask for t in templates]),
-                np.stack([verification_row(t.verification) for t in templates]),
-            )
+        codes, masks = np.empty((2, len(templates), self._words), np.uint64)
+        verification = np.empty((len(templates), 2, self._columns), np.uint64)
+        for i, template in enumerate(templates):
+            codes[i], masks[i] = template.search.bits, template.search.mask
+            verification[i] = verification_row(template.verification)
+        self._append(codes, masks, verification)
 
     def copy(self, other: IrisRows, rows: NDArray[np.int64]) -> None:
         """Adds these rows of another storage, in the order given; raises as ``reserve``."""
@@ -122,10 +125,8 @@ class IrisStorage:
         self._verification.extend(verification)
         self._codes.extend(codes)
         self._masks.extend(masks)
-        start, end = self._size, self._size + len(codes)
+        end = self._size + len(codes)
         self._blocks.add(-(-end // LANES) - len(self._blocks))
-        blocks, rows = self._blocks.values, np.arange(start, end)
-        for part, words in enumerate((codes, masks)):
-            blocks[rows // LANES, part, :, rows % LANES] = words[:, : self._prefix_words]
+        write_lanes(self._blocks.values, self._size, codes, masks)
         # Only now does anybody learn of them.
         self._size = end

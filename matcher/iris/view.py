@@ -3,30 +3,48 @@
 Steps of a shortlist:
 
 1. The first 512 bits of the search code, which lie all round the eye, are compared with every reference at every
-   rotation, masked and normalised as in the whole comparison (no rotation may be left out: that is what loses mates).
-2. References that reach a threshold there, where these are too few the best of the others, and those of whose first
-   bits too few can be compared to tell, are compared by the whole search code, which gives their order.
+   rotation (no rotation may be left out: that is what loses mates). A rotation passes where as many bits agree as
+   ``slices.least_agreement`` asks, which lets everything through whose score reaches a threshold; and every rotation
+   of a reference does of whose first bits too few can be compared to tell at any.
+2. References are compared by the whole search code at the rotations that passed. Those with the ``count`` best scores
+   are compared at all rotations, which gives their order.
+3. Where these are fewer than ``count``, or a filter leaves so few references that it is quicker, all are compared by
+   the whole search code.
 
 ``IrisScan.EXACT`` compares the whole search code with every reference instead; it is the reference that the two stages
-are measured by. Neither looks at verification codes: scores (``compare``) come from them.
+are measured by. None of this looks at verification codes: scores (``compare``) come from them.
+
+``IrisScan.FAISS`` leaves the choice to FAISS, whose binary indexes know no masks and no rotations: the probe is
+searched for once a rotation, among codes whose masked bits are 0. Where the mask of only one of two codes hides a bit,
+the bit counts as differing if the other code has a 1 there. So the shortlist has other strangers in it, and a mate seen
+behind other lids may be missing; what is found is ordered by the masked comparison as ever.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from typing import Any
 
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.iris.comparison import IrisComparator, PreparedIris
-from matcher.iris.kernel import LANES, score_blocks, score_rows
+from matcher.iris.kernel import scan_blocks, score_rows
+from matcher.iris.slices import LANE_WORDS, LANES, digits, line_constants, list_planes
 from matcher.iris.storage import IrisRows
 from matcher.modality import Selection
 from matcher.threads import workers
 
+# Its types know neither selections of binary searches nor how to look at memory.
+faiss: Any = typed_faiss
+
 _LEAST_ROWS = 4096
 """Fewest rows that are worth a thread of their own."""
+
+_SPARSE = 16
+"""Where a filter leaves one reference of so many or fewer, the first stage costs more than it saves."""
 
 
 class IrisScan(enum.Enum):
@@ -37,6 +55,9 @@ class IrisScan(enum.Enum):
 
     EXACT = "exact"
     """By the whole search code of every reference."""
+
+    FAISS = "faiss"
+    """By FAISS, without masks; the whole search code, masked, gives the order."""
 
 
 class IrisView:
@@ -64,16 +85,26 @@ class IrisView:
 
         References that cannot be compared with the probe come last.
         """
-        rows = np.arange(len(self)) if selected is None else np.flatnonzero(selected)
-        if count <= 0:
-            rows = rows[:0]
-        found = []
-        for probe in probes:
-            worth = rows
-            if self.scan is IrisScan.TWO_STAGES and count < len(rows):
-                worth = self._worth_comparing(probe, selected, rows, count)
-            found.append(worth[_best(self.compare_search_codes(probe, worth), count)])
-        return found
+        total = len(self) if selected is None else int(np.count_nonzero(selected))
+        count = min(count, total)
+        if count <= 0 or not probes:
+            return [np.zeros(0, np.int64) for _ in probes]
+        found: Sequence[NDArray[np.int64] | None]
+        if self.scan is IrisScan.FAISS:
+            found = [self._found_by_faiss(probe, count, selected) for probe in probes]
+        elif self.scan is IrisScan.EXACT or count == total or total <= len(self) // _SPARSE:
+            found = [None] * len(probes)
+        else:
+            found = self._found_in_two_stages(probes, count, selected)
+        everyone = None
+        shortlists = []
+        for probe, rows in zip(probes, found, strict=True):
+            if rows is None or len(rows) < count:
+                if everyone is None:
+                    everyone = np.arange(len(self)) if selected is None else np.flatnonzero(selected)
+                rows = everyone
+            shortlists.append(rows[_best(self.compare_search_codes(probe, rows), count)])
+        return shortlists
 
     def compare(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Raw scores, float64[n]; NaN: not comparable."""
@@ -81,50 +112,114 @@ class IrisView:
 
     def compare_search_codes(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """0.5 - HDnorm of whole search codes, float64[n], by row; NaN: not comparable."""
-        code = self.comparator.parameters.search
+        return self._scores(probe.search_bits, probe.search_masks, rows, prefix=False)
+
+    def compare_prefixes(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same of the part that the first stage looks at."""
+        words = self.comparator.parameters.prefix.words
+        return self._scores(probe.search_bits[:, :words], probe.search_masks[:, :words], rows, prefix=True)
+
+    def compile(self, probe: PreparedIris) -> None:
+        """Compiles the loops now rather than within the first search."""
+        none = np.zeros(0, np.int64)
+        self._found_in_two_stages([probe], 1, None)
+        self.compare_search_codes(probe, none)
+        self.compare(probe, none)
+
+    def _scores(
+        self, bits: NDArray[np.uint64], masks: NDArray[np.uint64], rows: NDArray[np.int64], *, prefix: bool
+    ) -> NDArray[np.float64]:
+        p = self.comparator.parameters
+        code = p.prefix if prefix else p.search
+        bits, masks = np.ascontiguousarray(bits), np.ascontiguousarray(masks)
         scores = np.empty(len(rows), np.float64)
 
         def score(part: tuple[int, int]) -> None:
-            begin, end = part
+            own = slice(*part)
             score_rows(
-                probe.search_bits, probe.search_masks, self._rows.codes, self._rows.masks, rows[begin:end],
-                code.least_bits, float(code.reference_bits), scores[begin:end],
+                bits, masks, self._rows.codes, self._rows.masks, rows[own], code.least_bits,
+                float(code.reference_bits), scores[own],
             )  # fmt: skip
 
         workers().map(score, workers().ranges(len(rows), _LEAST_ROWS))
         return scores
 
-    def compare_prefixes(self, probe: PreparedIris, selected: Selection = None) -> NDArray[np.float64]:
-        """0.5 - HDnorm of the first stage, float64[rows]; -inf where a row is not ``selected``, NaN: not comparable."""
-        code = self.comparator.parameters.prefix
-        blocks = self._rows.blocks
-        wanted = np.zeros(len(blocks) * LANES, np.bool_)
-        wanted[: len(self)] = True if selected is None else selected
-        scores = np.empty(len(wanted), np.float64)
-        bits, masks = (np.ascontiguousarray(a[:, : code.words]) for a in (probe.search_bits, probe.search_masks))
+    def _found_in_two_stages(
+        self, probes: Sequence[PreparedIris], count: int, selected: Selection
+    ) -> list[NDArray[np.int64]]:
+        """For each probe the rows with the best scores at the rotations that the first stage let through."""
+        p, blocks = self.comparator.parameters, self._rows.blocks
+        bits, masks = np.stack([q.search_bits for q in probes]), np.stack([q.search_masks for q in probes])
+        offsets = np.empty((len(probes), p.rotations, p.prefix.bits + 8), np.int32)
+        lengths = np.empty((len(probes), p.rotations), np.int64)
+        first = slice(p.prefix.words)
+        for k in range(len(probes)):
+            list_planes(bits[k, :, first], masks[k, :, first], offsets[k], lengths[k])
+        constants = digits([*line_constants(p.prefix, p.prefix_threshold), p.prefix.least_bits])
+        wanted = self._wanted(selected)
 
-        def score(part: tuple[int, int]) -> None:
-            own = slice(*part)
-            lanes = slice(part[0] * LANES, part[1] * LANES)
-            score_blocks(
-                bits, masks, blocks[own], wanted[lanes], code.least_bits, float(code.reference_bits), scores[lanes]
-            )
+        def scan(part: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+            begin, end = part
+            room = min(4 * count, (end - begin) * LANES) + LANES
+            rows = np.empty((len(probes), room), np.int64)
+            quotients = np.empty((len(probes), room), np.float64)
+            sizes = np.empty(len(probes), np.int64)
+            scan_blocks(
+                blocks[begin:end], wanted[begin:end], begin * LANES, offsets, lengths, constants, bits, masks,
+                self._rows.codes, self._rows.masks, p.search.least_bits, count, rows, quotients, sizes,
+            )  # fmt: skip
+            return rows, quotients, sizes
 
-        workers().map(score, workers().ranges(len(blocks), _LEAST_ROWS // LANES))
-        return scores[: len(self)]
+        parts = workers().map(scan, workers().ranges(len(blocks), _LEAST_ROWS // LANES))
+        found = []
+        for k in range(len(probes)):
+            rows = np.concatenate([rows[k, : sizes[k]] for rows, _, sizes in parts])
+            quotients = np.concatenate([quotients[k, : sizes[k]] for _, quotients, sizes in parts])
+            found.append(rows[_best(quotients, count)])
+        return found
 
-    def _worth_comparing(
-        self, probe: PreparedIris, selected: Selection, rows: NDArray[np.int64], count: int
-    ) -> NDArray[np.int64]:
-        """Rows for the second stage, ascending.
+    def _wanted(self, selected: Selection) -> NDArray[np.uint64]:
+        """uint64[blocks, LANE_WORDS], a bit for each row that may be found."""
+        wanted = np.zeros(len(self._rows.blocks) * LANES // 8, np.uint8)
+        if selected is None:
+            whole, rest = divmod(len(self), 8)
+            wanted[:whole] = 0xFF
+            wanted[whole : whole + 1] = (1 << rest) - 1
+        else:
+            packed = np.packbits(selected, bitorder="little")
+            wanted[: len(packed)] = packed
+        return wanted.view(np.uint64).reshape(-1, LANE_WORDS)
 
-        All above the threshold, or the ``count`` best where they are fewer; and all that the first stage cannot judge.
-        """
-        scores = self.compare_prefixes(probe, selected)
-        worth = np.flatnonzero(scores >= self.comparator.parameters.prefix_threshold)
-        if len(worth) < count:
-            worth = rows[_best(scores[rows], count)]
-        return np.union1d(worth, np.flatnonzero(np.isnan(scores)))
+    def _found_by_faiss(self, probe: PreparedIris, count: int, selected: Selection) -> NDArray[np.int64]:
+        """The rows that ``IndexBinaryFlat`` finds for the probe at any rotation, ascending."""
+        queries = probe.search_bits.view(np.uint8)
+
+        def search(part: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+            begin, end = part
+            index = _binary_index(self._rows.codes[begin:end])
+            parameters = None
+            if selected is not None:
+                packed = np.packbits(selected[begin:end], bitorder="little")
+                parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(packed))
+            distances, found = index.search(queries, min(count, end - begin), params=parameters)
+            return distances, np.where(found >= 0, found + begin, -1)
+
+        parts = workers().map(search, workers().ranges(len(self), _LEAST_ROWS))
+        distances, found = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+        nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
+        rows = np.unique(np.take_along_axis(found, nearest, axis=1))
+        return rows[rows >= 0]
+
+
+def _binary_index(codes: NDArray[np.uint64]) -> Any:
+    """A FAISS ``IndexBinaryFlat`` over codes where they lie; it must not outlive them."""
+    index = faiss.IndexBinaryFlat(64 * codes.shape[1])
+    memory, vectors = faiss.swig_ptr(codes.view(np.uint8).reshape(-1)), index.xb
+    vectors.is_owned = False
+    vectors.view_data, vectors.view_size = memory, codes.nbytes
+    vectors.c_ptr, vectors.c_size = memory, codes.nbytes
+    index.ntotal = len(codes)
+    return index
 
 
 def _best(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:

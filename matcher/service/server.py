@@ -24,7 +24,7 @@ from ambis.v1 import (
     status_service_pb2_grpc,
 )
 from matcher.calibration import Calibrations
-from matcher.comparators import index_for
+from matcher.comparators import Scan, index_for, search_paths
 from matcher.decision import DecisionParameters
 from matcher.errors import PreconditionFailed
 from matcher.fusion_model import FusionModel
@@ -80,6 +80,7 @@ class ServerOptions:
         max_samples: samples in one request.
         keep_samples: keep images beside their templates.
         migration_workers: stored images that a change of model extracts at the same time.
+        scan: what finds the references worth comparing.
     """
 
     host: str = "127.0.0.1"
@@ -94,6 +95,7 @@ class ServerOptions:
     max_samples: int = 32
     keep_samples: bool = True
     migration_workers: int = 1
+    scan: Scan = Scan.FASTEST
 
 
 class AmbisServer:
@@ -127,9 +129,8 @@ class AmbisServer:
         # Files beside the indexes: derived like them, without a name once they are open.
         indexes = folder / "index"
         indexes.mkdir(mode=0o700, exist_ok=True)
-        self._backend = LocalShards(
-            options.shards, lambda: Gallery(index_factory=functools.partial(index_for, folder=indexes))
-        )
+        make_index = functools.partial(index_for, folder=indexes, scan=options.scan)
+        self._backend = LocalShards(options.shards, lambda: Gallery(index_factory=make_index))
         self._health = health.HealthServicer()
         self._committer = Committer(self._store, self._backend, on_fault=self._report_fault)
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
@@ -177,12 +178,15 @@ class AmbisServer:
                 calibrations,
                 utc_now(),
                 waiting=lambda: self._searches.waiting,
+                search_paths=functools.partial(search_paths, options.scan),
             ),
             self._server,
         )
         migration_service_pb2_grpc.add_MigrationServiceServicer_to_server(MigrationServicer(self._change), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        for modality, how in search_paths(options.scan).items():  # measures what is fastest, where that is not known
+            log.info("%s references are searched by %s", modality, how)
         self.port = self._listen(options)
         self._server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)

@@ -60,6 +60,12 @@ DOCUMENT: dict[str, Any] = {
                 "process_empty": {**PROCESS, "own": 1_990_000_000},
             },
         ),
+        benchmark(
+            "search[16]",
+            eyes_a_second=12345678.0,
+            mates="0 of 200 that the exact scan finds are lost: below 1.5 % at 95 %, in words that take two lines",
+            limits={"of the bandwidth": "37%"},
+        ),
         benchmark("start_from_records", start={"people": 10_000, "empty_seconds": 4.0}),
         benchmark("enrolment_over_grpc", enrolment={"people": 8_000}),
         benchmark(
@@ -112,6 +118,12 @@ def test_figures_stand_in_their_tables() -> None:
     assert "grew by 10,000 a subject" in memory.note
     assert told["Records"].rows[0] == ("start from records of", "10,000 people", "4000.0 s")
     assert ("search p50, p99 (ms)", "60", "200") in told["Enrolling while searching"].rows
+
+
+def test_other_figures_are_told_in_words() -> None:
+    told = search_report.text(DOCUMENT).replace("\n", " ")
+    assert "multimodal_load.search[16]: eyes a second 1.235e+07; mates 0 of 200 that" in told
+    assert "of the bandwidth 37%" in told
 
 
 def test_markdown_has_the_same_tables() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -96,6 +96,7 @@ def test_rows_that_get_better_or_worse(threads: int, size: int, order: int) -> N
     check(np.full((size, 8), 3, np.int8), rows, 100)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 700), st.integers(0, 140), st.integers(0, 800), st.sampled_from([1, 2, 127]))
 def test_equals_brute_force_for_any_size(dimension: int, total: int, size: int, count: int, largest: int) -> None:
     rng = np.random.default_rng([dimension, total, size, count])

@@ -52,7 +52,7 @@ def test_strangers_scatter_like_real_ones() -> None:
         found = (
             view.compare(probe, everyone),
             view.compare_search_codes(probe, everyone),
-            view.compare_prefixes(probe),
+            view.compare_prefixes(probe, everyone),
         )
         for kept, new in zip(scores, found, strict=True):
             kept.append(new[i + 1 :])

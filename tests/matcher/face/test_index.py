@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -151,6 +151,7 @@ def test_appended_one_by_one_behind_an_unlike_first_row_equals_brute_force() -> 
         check(rows, random_units(2, seed=19), [1, 40], view=index.view())
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.integers(64, 90), st.integers(1, 60), st.integers(0, 70), st.sampled_from([0, 1, 8])
 )

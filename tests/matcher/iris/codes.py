@@ -5,6 +5,7 @@ A table is bool[columns, bits of a column], columns in their natural order.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -80,23 +81,35 @@ def second_capture(first: IrisTemplate, rng: np.random.Generator, shift: int, fl
     )
 
 
-def reference_search_score(a: IrisTemplate, b: IrisTemplate, columns: int = PARAMETERS.search.columns) -> float:
-    """0.5 - HDnorm of search codes, least HDnorm over the rotations, by the definition; NaN below the floor.
+@functools.lru_cache(maxsize=4096)
+def reference_counts(
+    a: IrisTemplate, b: IrisTemplate, columns: int = PARAMETERS.search.columns
+) -> list[tuple[int, int]]:
+    """For each rotation how many more bits of the search codes agree than differ, and how many are compared.
 
     Args:
         columns: how many columns, in their spread order, are compared: those of the prefix, or all.
     """
-    part = columns / PARAMETERS.search.columns
     (bits, mask), (other_bits, other_mask) = tables(a)[0], tables(b)[0]
     compared = SPREAD[:columns]
-    best = -math.inf
+    counts = []
     for shift in range(-PARAMETERS.max_shift, PARAMETERS.max_shift + 1):
         common = (np.roll(mask, shift, axis=0) & other_mask)[compared]
+        differing = (np.roll(bits, shift, axis=0) ^ other_bits)[compared]
         n = int(common.sum())
-        if n >= PARAMETERS.search.floor * part * PARAMETERS.search.bits:
-            differing = (np.roll(bits, shift, axis=0) ^ other_bits)[compared]
-            x = n - 2 * int((differing & common).sum())
-            best = max(best, x * abs(x) / n)
+        counts.append((n - 2 * int((differing & common).sum()), n))
+    return counts
+
+
+def reference_search_score(a: IrisTemplate, b: IrisTemplate, columns: int = PARAMETERS.search.columns) -> float:
+    """0.5 - HDnorm of search codes, least HDnorm over the rotations, by the definition; NaN below the floor.
+
+    Args:
+        columns: see ``reference_counts``.
+    """
+    part = columns / PARAMETERS.search.columns
+    least = PARAMETERS.search.floor * part * PARAMETERS.search.bits
+    best = max((x * abs(x) / n for x, n in reference_counts(a, b, columns) if n >= least), default=-math.inf)
     return _score(best, round(part * PARAMETERS.search.reference_bits))
 
 
