@@ -79,13 +79,14 @@ def _text_lines(section: Section) -> Iterator[str]:
         return
     table = [section.head, *section.rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(section.head))]
-    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1))
+    between = 2 if sum(widths) + 2 * (len(widths) - 1) <= WIDTH else 1
+    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - between * (len(widths) - 1))
     yield section.title
     yield "-" * WIDTH
     for row in table:
         first = row[0] if len(row[0]) <= widths[0] else f"{row[0][: widths[0] - 3]}..."
         figures = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        yield "  ".join((f"{first:<{widths[0]}}", *figures)).rstrip()
+        yield (" " * between).join((f"{first:<{widths[0]}}", *figures)).rstrip()
     if section.note:
         yield from _wrapped(section.note)
 
@@ -120,16 +121,18 @@ def _loads(infos: Sequence[tuple[str, Mapping[str, Any]]]) -> Section:
                     *(_milliseconds(load[p]) for p in ("p50", "p95", "p99", "p50_known", "p50_unknown")),
                     f"{load['rate']:.3g}",
                     f"{load['first']}/{load['mated']}",
-                    f"{load['hits']}/{load['mated']}",
+                    str(load["hits"]),
                     f"{load['false_hits']}/{load['strangers']}",
+                    str(load["given_up"]),
                 )
             )
     return Section(
         "Identify over gRPC, ms: two fingers, a face, two irises",
-        ("people", "clients", "p50", "p95", "p99", "known", "unkn.", "QPS", "first", "HIT", "false"),
+        ("people", "cl.", "p50", "p95", "p99", "known", "unkn.", "QPS", "first", "HIT", "false", "up"),
         rows,
         "known, unkn.: p50 of searches whose fingers are of known and of unknown positions; first, HIT: of the "
-        "searches of people on record; false: HITs of people who are not.",
+        "searches of people on record; false: HITs of people who are not; up: searches given up by a server with too "
+        "much to do.",
     )
 
 

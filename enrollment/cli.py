@@ -117,7 +117,9 @@ def serve(
         signal.signal(signal.SIGINT, ask_to_stop)
         server = start_server(settings)
         print(f"AMBIS listens on {settings.host}:{server.port}, data in {settings.data}", flush=True)
-        stop.wait()
+        # Again and again: a signal just before a wait that never ends would only be seen after it.
+        while not stop.wait(1.0):
+            pass
         server.stop()
 
 

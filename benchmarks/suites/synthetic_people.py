@@ -1,8 +1,8 @@
 """Synthetic people by number, with a template at every position that is asked for, and other captures of them.
 
 All templates are made of random numbers (``enrollment.synthesis``), seeded: person 17 is the same person in every run,
-however many others there are. Fingers are ``STRANGERS``, which score against real fingers as real ones do. How the
-scores of two people scatter, beside real ones, is printed by ``python -m benchmarks.stranger_scores``.
+however many others there are. How the scores of two people scatter, beside real ones, is printed by ``python -m
+benchmarks.stranger_scores``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from enrollment.synthesis import face_templates, finger_templates, iris_templates
-from enrollment.synthesis.finger_templates import STRANGERS
+from enrollment.synthesis.finger_templates import FingerTemplateParameters
 from matcher.changes import EncounterEnrolled, Reference
 from matcher.face.comparison import COMPACT_ALGORITHM
 from matcher.finger.comparison import FingerComparator
@@ -31,6 +31,9 @@ TEN_FINGERS = (
     *TWO_FINGERS[2:],
 )
 GALLERY = "default"
+FINGERS = dataclasses.replace(FingerTemplateParameters(), angle_sd=0.02)
+"""Of which the scores against each other have about the quantiles of real fingers. Those of ``STRANGERS``, made for
+galleries that real fingers are searched in, are higher among synthetic ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +116,7 @@ def _with_vectors(templates: Sequence[Template]) -> list[FingerTemplate]:
 
 
 def _fingers(count: int, seed: int, first: int) -> Sequence[Template]:
-    return finger_templates.bulk_finger_templates(count, seed, first=first, parameters=STRANGERS)
+    return finger_templates.bulk_finger_templates(count, seed, first=first, parameters=FINGERS)
 
 
 def _faces(count: int, seed: int, first: int) -> Sequence[Template]:

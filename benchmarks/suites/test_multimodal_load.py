@@ -38,6 +38,7 @@ PROCESSES = 2
 """That make people."""
 CLIENTS = (1, 8, 32)
 FACE_NUMBERS = 512
+GIVEN_UP = ("DEADLINE_EXCEEDED", "OVERLOADED", "RESOURCE_EXHAUSTED")
 BYTES_A_SUBJECT = 8000
 """Of RAM, with ten fingers: what the design allows."""
 
@@ -180,7 +181,7 @@ def measure_load(benchmark: Benchmark, growing: Growing, size: int, clients: int
         growing.size = size
     assert growing.size == size
     searches = make_searches(growing.people, size, 200 if size > 1000 else 40, SEED + 3)
-    run_load(growing.server.address, searches, clients, 2 * clients, 0.0)
+    run_load(growing.server.address, searches, clients, max(4, clients), 0.0)
     before = growing.server.stages()
     loads: list[Load] = []
 
@@ -221,25 +222,29 @@ def measure_load(benchmark: Benchmark, growing: Growing, size: int, clients: int
 def check(load: Load, searches: Sequence[LoadSearch]) -> dict[str, Any]:
     """Counts right and wrong answers; raises where one is wrong.
 
-    Whoever has a mate must find it first, and as a HIT but for a few; whoever has none must be no HIT.
+    Whoever has a mate must find it first; whoever has none must be no HIT. A search may be given up where the server
+    has more to do than it can, and says so; not with one client, of course.
     """
     errors = [answer.error for answer in load.answers if answer.error]
-    assert not errors, f"{len(errors)} searches failed, the first with {errors[0]}"
-    mated = [(a, searches[a.number]) for a in load.answers if searches[a.number].mate]
-    alone = [a for a in load.answers if not searches[a.number].mate]
+    others = [error for error in errors if error not in GIVEN_UP or load.clients == 1]
+    assert not others, f"{len(others)} searches failed, the first with {others[0]}"
+    answered = [answer for answer in load.answers if not answer.error]
+    mated = [(a, searches[a.number]) for a in answered if searches[a.number].mate]
+    alone = [a for a in answered if not searches[a.number].mate]
     missed = [(s.mate, a.best) for a, s in mated if a.best != s.mate]
     false_hits = [a.best for a in alone if a.verdict == Verdict.HIT]
     assert not missed, f"{len(missed)} of {len(mated)} mates were not first: {missed[:3]}"
     assert not false_hits, f"{len(false_hits)} of {len(alone)} strangers were a HIT: {false_hits[:3]}"
-    unknown = [a.seconds for a in load.answers if searches[a.number].unknown_fingers]
-    known = [a.seconds for a in load.answers if not searches[a.number].unknown_fingers]
+    unknown = [a.seconds for a in answered if searches[a.number].unknown_fingers]
+    known = [a.seconds for a in answered if not searches[a.number].unknown_fingers]
     return {
         "mated": len(mated),
         "first": len(mated) - len(missed),
         "hits": sum(a.verdict == Verdict.HIT for a, _ in mated),
         "strangers": len(alone),
         "false_hits": len(false_hits),
-        "p50_known": statistics.median(known),
+        "given_up": len(errors),
+        "p50_known": statistics.median(known) if known else None,
         "p50_unknown": statistics.median(unknown) if unknown else None,
         "unknown": len(unknown),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -96,12 +98,21 @@ def test_right_answers_are_counted() -> None:
     assert answers().rate == 0.5
 
 
+def test_a_search_that_a_busy_server_gives_up_is_counted_where_there_are_others() -> None:
+    busy = dataclasses.replace(answers(error="DEADLINE_EXCEEDED"), clients=8)
+    said = check(busy, SEARCHES)
+    assert (said["given_up"], said["mated"], said["strangers"]) == (1, 1, 0)
+    assert busy.percentile(99) == 3.0
+    assert busy.rate == 0.25
+
+
 @pytest.mark.parametrize(
     ("load", "why"),
     [
         (answers(best="c"), "not first"),
         (answers(verdict=Verdict.HIT), "were a HIT"),
-        (answers(error="DEADLINE"), "DEADLINE"),
+        (answers(error="DEADLINE_EXCEEDED"), "DEADLINE"),
+        (dataclasses.replace(answers(error="INTERNAL"), clients=8), "INTERNAL"),
     ],
 )
 def test_a_wrong_answer_fails_the_benchmark(load: Load, why: str) -> None:

@@ -17,7 +17,7 @@ def benchmark(name: str, **extra: Any) -> dict[str, Any]:
 
 def load(clients: int, people: int = 1_000_000) -> dict[str, Any]:
     times = {"p50": 0.2 * clients, "p95": 0.3 * clients, "p99": 12.3456, "p50_known": 0.19, "p50_unknown": None}
-    counts = {"mated": 60, "first": 60, "hits": 59, "strangers": 61, "false_hits": 0, "unknown": 0}
+    counts = {"mated": 60, "first": 60, "hits": 59, "strangers": 61, "false_hits": 0, "unknown": 0, "given_up": 2}
     return {"people": people, "clients": clients, "searches": 121, "rate": 12.345, **times, **counts}
 
 
@@ -63,7 +63,7 @@ DOCUMENT: dict[str, Any] = {
         benchmark(
             "search[16]",
             eyes_a_second=12345678.0,
-            mates="0 of 200 that the exact scan finds are lost: below 1.5 % at 95 %, in words that take two lines",
+            mates="0 of 200 that the exact scan finds are lost: below 1.5 % at 95 %, in words for more than a line",
             limits={"of the bandwidth": "37%"},
         ),
         benchmark("start_from_records", start={"people": 10_000, "empty_seconds": 4.0}),
@@ -88,13 +88,16 @@ DOCUMENT: dict[str, Any] = {
 
 
 def test_every_line_fits_80_columns() -> None:
-    assert max(len(line) for line in search_report.text(DOCUMENT).splitlines()) <= 80
+    lines = search_report.text(DOCUMENT).splitlines()
+    assert max(len(line) for line in lines) <= 80
+    # Names of benchmarks may be cut, figures may not.
+    assert any(line.startswith("1,000,000    8  1,600  2,400  12,346") for line in lines)
 
 
 def test_figures_stand_in_their_tables() -> None:
     told = {section.title: section for section in search_report.sections(DOCUMENT)}
     identify = told["Identify over gRPC, ms: two fingers, a face, two irises"]
-    expected = ("1,000,000", "8", "1,600", "2,400", "12,346", "190", "-", "12.3", "60/60", "59/60", "0/61")
+    expected = ("1,000,000", "8", "1,600", "2,400", "12,346", "190", "-", "12.3", "60/60", "59", "0/61", "2")
     assert identify.rows[2] == expected
     stages = told["Where the time goes among 1,000,000 people, ms a search"]
     assert stages.head == ("stage", "1 clients", "8 clients")
@@ -128,7 +131,7 @@ def test_other_figures_are_told_in_words() -> None:
 
 def test_markdown_has_the_same_tables() -> None:
     made = search_report.markdown(DOCUMENT)
-    assert "| 1,000,000 | 1 | 200 | 300 | 12,346 | 190 | - | 12.3 | 60/60 | 59/60 | 0/61 |" in made
+    assert "| 1,000,000 | 1 | 200 | 300 | 12,346 | 190 | - | 12.3 | 60/60 | 59 | 0/61 | 2 |" in made
     assert made.count("|---|") == len(search_report.sections(DOCUMENT))
 
 
