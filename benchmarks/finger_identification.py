@@ -18,7 +18,7 @@ every other once. A gallery is the people of a round, of all sets, and synthetic
 - End to end: the shortlist, 1 % of the gallery or as long as ``matcher.gallery`` makes it, then exact comparison; two
   fingers add their scores. FNIR at FPIR with non-mated searches: the same searches with the mate taken out of the
   gallery; and, as a check, with the best stranger of the mated searches ("closed").
-- What vectors alone find: in a larger gallery the fast stage looks at a share of the fingers, 10,000 of a million, and
+- What vectors alone find: in a larger gallery the fast stage looks at a share of the fingers, 50,000 of a million, and
   here at all of them.
 - A search without a template is missed, and no non-mated one. Intervals are by bootstrap over fingers.
 
