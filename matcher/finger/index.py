@@ -56,8 +56,8 @@ class ShortlistParameters:
 
     Attributes:
         scanned_per_candidate: so many for each candidate asked for: a gallery asks for a thousand in all, so that a
-            search looks at 50,000 references, 10 us each, whether it has one finger or ten: a quarter of a second on two
-            threads. The nearest 1 % of vectors hold the mates of 93 % of single fingers, 5 % those of 97 %; of two
+            search looks at 50,000 references, 10 us each, whether it has one finger or ten: a quarter of a second on
+            two threads. The nearest 1 % of vectors hold the mates of 93 % of single fingers, 5 % those of 97 %; of two
             fingers either of 98.9 and 99.7 % (``benchmarks/finger_identification.py``);
         most_scanned: and never more. Where more candidates than that are asked for, they are the nearest vectors, and
             the second step is left out.
