@@ -18,6 +18,8 @@ every other once. A gallery is the people of a round, of all sets, and synthetic
 - End to end: the shortlist, 1 % of the gallery or as long as ``matcher.gallery`` makes it, then exact comparison; two
   fingers add their scores. FNIR at FPIR with non-mated searches: the same searches with the mate taken out of the
   gallery; and, as a check, with the best stranger of the mated searches ("closed").
+- What vectors alone find: in a larger gallery the fast stage looks at a share of the fingers, 50,000 of a million, and
+  here at all of them.
 - A search without a template is missed, and no non-mated one. Intervals are by bootstrap over fingers.
 
 How like the synthetic strangers are to real ones is printed as well (``finger_realism``).
@@ -63,6 +65,7 @@ from matcher.templates import FingerTemplate
 
 PENETRATIONS = (0.001, 0.01, 0.05)
 FPIR_TARGETS = (1e-1, 1e-2)
+LOOKED_AT_SHARES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 HANDS = 2
 ROUNDS = 9
 LOOKED_AT = 1000
@@ -367,6 +370,7 @@ def measure(prints: Sequence[Print], size: int, p: BootstrapParameters, progress
         },
         "same_finger": same_fingers(gallery, prints, first),
         "realism": found,
+        "vectors": vector_misses(gallery, first, later, prepared),
         "one_finger": grouped(ones, p),
         "two_fingers": grouped(twos, p),
     }
@@ -402,6 +406,47 @@ def two_finger_searches(
                 searches.append(search_two(gallery, people, mate, probes, found, name, (a, b)))
         progress("two fingers", turn + 1, ROUNDS)
     return searches
+
+
+def vector_misses(
+    gallery: FingerGallery, first: Sequence[Print], later: Sequence[Print], prepared: dict[int, PreparedFinger | None]
+) -> Json:
+    """What is lost where the fast stage looks at a share of a gallery, and not at all of it as here: searches whose
+    mate is not among the nearest vectors, of one finger on either hand, and of two of whom none is."""
+    column = {one.finger: k for k, one in enumerate(first)}
+    there = [one for one in later if prepared[id(one)] is not None]
+    probes = [finger for one in there if (finger := prepared[id(one)]) is not None]
+    ranks: list[dict[tuple[int, int], float]] = []
+    for hand in range(HANDS):
+        nearest = gallery.view.nearest(probes, gallery.size, gallery.on_hand[hand])
+        at = [
+            np.flatnonzero(gallery.columns(hand, rows) == column[one.finger])[0]
+            for one, rows in zip(there, nearest, strict=True)
+        ]
+        ranks.append({(o.finger, o.impression): a / gallery.size for o, a in zip(there, at, strict=True)})
+    ones = [ranks[hand].get((one.finger, one.impression), math.inf) for one in later for hand in range(HANDS)]
+    twos = []
+    for name in QUOTED_SETS:
+        impressions = {(one.finger, one.impression) for one in later if one.dataset == name}
+        fingers = sorted({finger for finger, _ in impressions})
+        for a, b in itertools.chain.from_iterable(rounds(fingers) if fingers else ()):
+            both = {i for finger, i in impressions if finger == a} & {i for finger, i in impressions if finger == b}
+            twos += [min(ranks[0].get((a, i), math.inf), ranks[1].get((b, i), math.inf)) for i in both]
+    return {
+        name: {"searches": len(found), "missed": {rate_key(s): sum(r >= s for r in found) for s in LOOKED_AT_SHARES}}
+        for name, found in (("one_finger", ones), ("two_fingers", twos))
+    }
+
+
+def vector_table(found: Json) -> Table:
+    """Of ``vector_misses``."""
+    table = Table(title="mates that are not among the nearest vectors of any finger", show_edge=False)
+    for title in ("fingers", "searches", *(f"{100 * share:g} % a finger" for share in LOOKED_AT_SHARES)):
+        table.add_column(title)
+    for name, one in found.items():
+        missed = [f"{n} ({100 * n / one['searches']:.2f} %)" for n in one["missed"].values()]
+        table.add_row(name.replace("_", " "), f"{one['searches']:,}", *missed)
+    return table
 
 
 def shortlist_table(found: Json, title: str) -> Table:
@@ -469,6 +514,7 @@ def main() -> None:
     console.print(f"\nlabels of one finger: {same}")
     size = found["bytes_a_finger"]
     console.print(f"bytes a finger: {size['ram']:g} in RAM, {size['mapped']:,.0f} mapped\n")
+    console.print(vector_table(found["vectors"]), "")
     for name, what, people in (
         ("one_finger", "one finger", f"{found['gallery_fingers']:,} fingers"),
         ("two_fingers", "two fingers of virtual people", f"{found['gallery_people']:,} people"),

@@ -88,6 +88,29 @@ def _by_vectors(typing_context: Any, row: Any, query: Any) -> Any:
     return types.int32(row, query), generate
 
 
+def _by_lines(typing_context: Any, row: Any) -> Any:
+    """(uint8[d]) -> None: asks for the lines of the cache in which a row lies."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        ask = _cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), "llvm.prefetch.p0"
+        )
+        length = builder.extract_value(array.shape, 0)
+        with _cgutils.for_range(builder, builder.udiv(length, length.type(_WIDTH))) as loop:
+            line = builder.gep(array.data, [builder.mul(loop.index, length.type(_WIDTH))])
+            # To be read, and soon again; of data.
+            builder.call(ask, [line, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(row), generate
+
+
+prefetch: Callable[[Any], Any] = cast("Callable[[Any], Any]", intrinsic(_by_lines))
+"""Within kernels: has a contiguous uint8[d] brought into the cache while something else is computed."""
+
+
 if has_vnni():
     _vectors = cast("Callable[[Any, Any], Any]", intrinsic(_by_vectors))
 

@@ -8,6 +8,7 @@ background copies the part that they are in, and the copy takes its place.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import Counter
@@ -52,6 +53,7 @@ class Gallery:
     ) -> None:
         self._shortlist = shortlist or ShortlistParameters()
         self._index_factory = index_factory
+        self._blank = functools.cache(index_factory)
         self._compaction = compaction or CompactionParameters()
         self._writing = threading.Lock()
         self._roster = Roster()
@@ -152,7 +154,7 @@ class Gallery:
             {key: part.view() for key, part in self._parts.items()},
             {key: len(part) for key, part in self._parts.items()},
             self._shortlist,
-            self._index_factory,
+            self._blank,
         )
 
     def _enrol(self, change: EncounterEnrolled, additions: _Additions) -> None:

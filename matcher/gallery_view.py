@@ -84,14 +84,14 @@ class GalleryView:
         parts: their references.
         alive: how many references of each part are on record.
         parameters: how long shortlists are.
-        index_factory: makes an empty index for a modality and algorithm.
+        blank: gives an empty index of a modality and algorithm, to check templates by that nothing is beside yet.
     """
 
     roster: RosterView
     parts: Mapping[PartKey, PartView]
     alive: Mapping[PartKey, int]
     parameters: ShortlistParameters
-    index_factory: Callable[[Modality, str], ReferenceIndex]
+    blank: Callable[[Modality, str], ReferenceIndex]
 
     def references(self) -> dict[IndexKey, int]:
         """How many references each modality and algorithm has."""
@@ -108,7 +108,9 @@ class GalleryView:
         """
         self.require_same_algorithm(template)
         key = key_of(template)
-        index = self._one_of(key) or self.index_factory(*key)
+        index = self._one_of(key)
+        if index is None:
+            index = self.blank(*key)
         prepared = index.check(template)
         _require_comparable(index, prepared)
         return index.complete(template, prepared)

@@ -11,9 +11,10 @@ Steps, for each thread's share of the rows:
    ``MatMulInteger`` (VNNI, AMX) for many queries, by a compiled loop for few.
 2. Rows whose product could reach the ``count`` largest seen so far are put aside with their bounds. The threshold is
    the ``count``-th largest *lower* bound seen; a row is dropped when its *upper* bound stays below it.
-3. When what was put aside fills its room, the threshold is raised to what it holds by now (quickselect, linear in its
-   length, so that 20,000 wanted rows cost little more than 50). Where the bounds are too wide to drop enough, the exact
-   values decide: many rows then cost an exact product each, and the answer stays the same.
+3. When twice as much is put aside as the last time left, the threshold is raised to what it holds by now (quickselect,
+   linear in its length, so that 20,000 wanted rows cost little more than 50). Where the bounds are too wide to drop
+   enough, the exact values decide: many rows then cost an exact product each, and the answer stays the same. After
+   8,192 rows, and 4 and 16 and ... times as many, the exact values of the best raise the threshold in any case.
 
 At the end the rows put aside are valued exactly and ranked, equal ones by ascending row.
 """
@@ -26,7 +27,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -34,7 +35,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from matcher.compiled import kernel
-from matcher.dot_product import dot
+from matcher.dot_product import dot, prefetch
 from matcher.threads import workers
 
 BIAS = 128
@@ -63,6 +64,7 @@ class ScanParameters:
             fewer with AMX, more work than one row in 16 being in its step).
         least_rows: rows from which a second thread pays.
         buffers: bytes a thread may have for what is put aside; more queries than that allows are searched in groups.
+        sharpen_after: rows after which thresholds are raised by exact values, and again after 4, 16, ... times as many.
     """
 
     tile: int = 2048
@@ -70,6 +72,7 @@ class ScanParameters:
     batches: tuple[int, ...] = (4, 8, 16, 24, 32, 48, 64, 128)
     least_rows: int = 8192
     buffers: int = 64 << 20
+    sharpen_after: int = 8192
 
 
 _P = ScanParameters()
@@ -183,7 +186,8 @@ def nearest(
     if left <= count:
         every = np.arange(total) if rows is None else rows.astype(np.int64)
         return workers().map(lambda query: _valued(query, every, exact, count), range(len(queries)))
-    scan = _Scan(_with_rounding(queries, codes, residuals), codes, residuals, rows, count, exact)
+    rounded = _with_rounding(queries, codes, residuals is None)
+    scan = _Scan(rounded, codes, residuals, rows, count, exact)
     answers: list[Found] = []
     group = max(1, _P.buffers // scan.buffer_bytes)
     for begin in range(0, len(queries), group):
@@ -204,9 +208,11 @@ class _Scan:
         exact: Exact,
     ) -> None:
         self._queries = queries
-        self._codes = codes
-        self._residuals = np.zeros(0, np.float32) if residuals is None else residuals
-        self._rows = np.zeros(0, np.int32) if rows is None else rows
+        self._source = _Source(
+            codes,
+            np.zeros(0, np.int32) if rows is None else rows,
+            np.zeros(0, np.float32) if residuals is None else residuals,
+        )
         self._left = len(codes) if rows is None else len(rows)
         self._count = count
         self._exact = exact
@@ -249,29 +255,112 @@ class _Scan:
 
     def _search(self, queries: Queries, number: int, thresholds: NDArray[np.float32], first: int, last: int) -> _Asides:
         asides = _Asides(queries, self._capacity, self._count, thresholds)
-        size = len(queries)
-        biases = _biases(queries.codes)
-        batched = size >= least_batch() and _whole_products(int(np.abs(queries.codes).max()))
-        product = _TileProduct(queries.codes) if batched else None
-        step = _P.tile if batched else 64 * _P.block
-        products = np.empty((_P.tile, size) if batched else (size, _P.block), np.int32)
-        few = _aligned(queries.codes)
-        for start in range(first, last, step):
-            end = min(start + step, last)
-            if product is not None:
-                tile = self._codes[self._rows[start:end]] if len(self._rows) else self._codes[start:end]
-                product(tile, products)
+        batched = len(queries) >= least_batch() and _whole_products(int(np.abs(queries.codes).max()))
+        scan = (_Tiles if batched else _Loop)(self._source, queries, self._count)
+        sharpened = first + _P.sharpen_after
+        for start in range(first, last, scan.step):
+            end = min(start + scan.step, last)
+            scan.multiply(start, end)
             done = start
             while True:
-                where = (self._rows, self._residuals, queries.gains, _P.block)
-                if batched:
-                    done = _select(products, done, start, end, *where, *asides.arrays)
-                else:
-                    done = _multiply_and_select(self._codes, few, biases, products, done, end, *where, *asides.arrays)
+                done = scan.select(done, start, end, asides.buffers)
                 if done == end:
                     break
                 asides.settle(2 * _P.block, number, self._exact)
+            if len(self._source.residuals) and end >= sharpened:
+                asides.sharpen(number, self._exact)
+                sharpened = first + 4 * (sharpened - first)
         return asides
+
+
+class _Source(NamedTuple):
+    """What is searched, for the kernels."""
+
+    codes: NDArray[np.uint8]
+    """uint8[n, d], biased."""
+    rows: NDArray[np.int32]
+    """Those that may be found; empty for all."""
+    residuals: NDArray[np.float32]
+    """float32[n]; empty for zeros."""
+
+
+class _Asked(NamedTuple):
+    """What is searched for, for the kernels."""
+
+    codes: NDArray[np.int8]
+    """int8[p, d]."""
+    biases: NDArray[np.int32]
+    """int32[p], what the bias of the rows adds to the products."""
+    gains: NDArray[np.float32]
+    """float32[p]."""
+
+
+class _Buffers(NamedTuple):
+    """What is put aside, for the kernels."""
+
+    rows: NDArray[np.int32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    """[p, capacity]."""
+    sizes: NDArray[np.int64]
+    """int64[p], how many are put aside."""
+    fill: NDArray[np.int64]
+    """int64[p], at how many the threshold is raised."""
+    slack: NDArray[np.float32]
+    """float32[p], twice the margin: a value may be that much too low, and the threshold that much too high."""
+    thresholds: NDArray[np.float32]
+    """float32[p], shared by all threads."""
+
+
+def _asked(queries: Queries) -> _Asked:
+    return _Asked(_aligned(queries.codes), _biases(queries.codes), queries.gains)
+
+
+class _Loop:
+    """Multiplies and selects in compiled loops; not thread-safe."""
+
+    step = 64 * _P.block
+
+    def __init__(self, source: _Source, queries: Queries, count: int) -> None:
+        self._source = source
+        self._asked = _asked(queries)
+        self._count = count
+        self._products = np.empty((len(queries), _P.block), np.int32)
+
+    def multiply(self, start: int, end: int) -> None:
+        """Nothing: ``select`` does it, block by block."""
+
+    def select(self, begin: int, start: int, end: int, buffers: _Buffers) -> int:
+        """Puts aside what may be wanted of rows begin..end. Returns where it ended for want of room."""
+        done: int = _multiply_and_select(
+            self._products, begin, end, _P.block, self._count, self._source, self._asked, buffers
+        )
+        return done
+
+
+class _Tiles:
+    """Multiplies tiles by onnxruntime and selects from them; not thread-safe."""
+
+    step = _P.tile
+
+    def __init__(self, source: _Source, queries: Queries, count: int) -> None:
+        self._source = source
+        self._asked = _asked(queries)
+        self._product = _TileProduct(queries.codes)
+        self._count = count
+        self._products = np.empty((_P.tile, len(queries)), np.int32)
+
+    def multiply(self, start: int, end: int) -> None:
+        """Multiplies rows start..end."""
+        codes, rows = self._source.codes, self._source.rows
+        self._product(codes[rows[start:end]] if len(rows) else codes[start:end], self._products)
+
+    def select(self, begin: int, start: int, end: int, buffers: _Buffers) -> int:
+        """Puts aside what may be wanted of rows begin..end. Returns where it ended for want of room."""
+        done: int = _select(
+            self._products, begin, start, end, _P.block, self._count, self._source, self._asked, buffers
+        )
+        return done
 
 
 class _Asides:
@@ -282,48 +371,49 @@ class _Asides:
 
     def __init__(self, queries: Queries, capacity: int, count: int, thresholds: NDArray[np.float32]) -> None:
         size = len(queries)
-        self._rows = np.empty((size, capacity), np.int32)
-        self._lower = np.empty((size, capacity), np.float32)
-        self._upper = np.empty((size, capacity), np.float32)
-        self._sizes = np.zeros(size, np.int64)
-        # How many are put aside before the threshold is raised: twice as many as the last time left, so that it keeps
-        # up with the rows at a cost in proportion to what is put aside.
-        self._fill = np.full(size, _FILL * count, np.int64)
-        self._count = count
-        # A margin is wanted twice: the value of a row may be that much too low, and the threshold that much too high.
-        self._slack = 2 * queries.margins
         self._units = queries.units
-        self._thresholds = thresholds
-
-    @property
-    def arrays(self) -> tuple[Any, ...]:
-        """What the kernels work on."""
-        return (
-            self._rows,
-            self._lower,
-            self._upper,
-            self._sizes,
-            self._fill,
-            self._slack,
-            self._thresholds,
-            self._count,
+        self._count = count
+        self.buffers = _Buffers(
+            np.empty((size, capacity), np.int32),
+            np.empty((size, capacity), np.float32),
+            np.empty((size, capacity), np.float32),
+            np.zeros(size, np.int64),
+            np.full(size, _FILL * count, np.int64),
+            2 * queries.margins,
+            thresholds,
         )
+        self._margins = queries.margins
 
     def settle(self, room: int, number: int, exact: Exact) -> None:
         """Makes room where bounds did not: keeps the best by their exact values."""
-        for query in range(len(self._sizes)):
-            size = int(self._sizes[query])
-            if size + room <= self._rows.shape[1]:
-                continue
-            self._fill[query] = self._rows.shape[1] - room // 2
-            kept, exactly = _valued(number + query, self._rows[query, :size].astype(np.int64), exact, self._count)
+        to = self.buffers
+        capacity = to.rows.shape[1]
+        for query in np.flatnonzero(to.sizes + room > capacity):
+            rows = to.rows[query, : to.sizes[query]].astype(np.int64)
+            kept, exactly = _valued(number + int(query), rows, exact, self._count)
             values = (exactly / self._units[query]).astype(np.float32)
             lower = np.nextafter(values, np.float32(-np.inf))
-            self._rows[query, : len(kept)] = kept
-            self._lower[query, : len(kept)] = lower
-            self._upper[query, : len(kept)] = np.nextafter(values, np.float32(np.inf))
-            self._sizes[query] = len(kept)
-            self._thresholds[query] = max(lower[-1] - self._slack[query], self._thresholds[query])
+            to.rows[query, : len(kept)] = kept
+            to.lower[query, : len(kept)] = lower
+            to.upper[query, : len(kept)] = np.nextafter(values, np.float32(np.inf))
+            to.sizes[query] = len(kept)
+            to.fill[query] = capacity - room // 2
+            to.thresholds[query] = max(lower[-1] - to.slack[query], to.thresholds[query])
+
+    def sharpen(self, number: int, exact: Exact) -> None:
+        """Raises thresholds by the exact values of the likeliest rows: bounds are in the way of one side only then."""
+        to = self.buffers
+        queries, places = np.empty(to.sizes.sum(), np.int64), np.empty(to.sizes.sum(), np.int64)
+        found = _likeliest(self._count, to, queries, places)
+        queries, places = queries[:found], places[:found]
+        values = exact(number + queries, to.rows[queries, places].astype(np.int64)) / self._units[queries]
+        lower = np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+        to.lower[queries, places] = lower
+        to.upper[queries, places] = np.nextafter(values.astype(np.float32), np.float32(np.inf))
+        worst = np.full(len(to.sizes), np.inf, np.float32)
+        np.minimum.at(worst, queries, lower)
+        sure = np.isfinite(worst)
+        to.thresholds[sure] = np.maximum(to.thresholds[sure], worst[sure] - self._margins[sure])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -350,13 +440,12 @@ class _Pairs:
 
 def _merged(parts: list[_Asides], queries: Queries, count: int) -> _Pairs:
     """What all threads put aside and is still wanted."""
-    ends = np.cumsum(np.sum([part.arrays[3] for part in parts], axis=0))
+    ends = np.cumsum(np.sum([part.buffers.sizes for part in parts], axis=0))
     rows, likeliest = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.bool_)
     lower, upper = (np.empty(ends[-1], np.float32) for _ in range(2))
     places = np.concatenate([[0], ends[:-1]])
     for part in parts:
-        asides, lowers, uppers, sizes = part.arrays[:4]
-        _flatten(asides, lowers, uppers, sizes, places, rows, lower, upper)
+        _flatten(part.buffers, places, rows, lower, upper)
     total = _keep_wanted(rows, lower, upper, likeliest, ends, 2 * queries.margins, count)
     numbers = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
     return _Pairs(numbers, rows[:total], upper[:total], likeliest[:total])
@@ -400,10 +489,10 @@ def _biases(queries: NDArray[np.int8]) -> NDArray[np.int32]:
     return biases
 
 
-def _with_rounding(queries: Queries, codes: NDArray[np.uint8], residuals: NDArray[np.float32] | None) -> Queries:
+def _with_rounding(queries: Queries, codes: NDArray[np.uint8], products_alone: bool) -> Queries:
     """The queries with what float32 may add to the errors of their bounds; nothing where all numbers are whole."""
     dimension = codes.shape[1]
-    if residuals is None and not queries.margins.any() and dimension * BIAS * BIAS < 2**24:
+    if products_alone and not queries.margins.any() and dimension * BIAS * BIAS < 2**24:
         return queries
     largest = BIAS * np.sqrt(dimension) * np.linalg.norm(queries.codes.astype(np.float32), axis=1)
     return dataclasses.replace(
@@ -515,39 +604,55 @@ def _threshold(lower: Any, slack: Any, before: Any, count: Any) -> Any:
 
 
 @kernel
-def _make_room(
-    room: Any, asides: Any, lower: Any, upper: Any, sizes: Any, fill: Any, slack: Any, thresholds: Any, count: Any
-) -> bool:
+def _make_room(room: Any, count: Any, to: Any) -> bool:
     """Raises thresholds where enough is put aside for it; False where there is no room for so many more after that."""
+    rows, lower, upper, sizes, fill, thresholds = to.rows, to.lower, to.upper, to.sizes, to.fill, to.thresholds
     for j in range(len(sizes)):
         size = sizes[j]
         if size < fill[j]:
             continue
-        thresholds[j] = _threshold(lower[j, :size], slack[j], thresholds[j], count)
+        threshold = _threshold(lower[j, :size], to.slack[j], thresholds[j], count)
+        thresholds[j] = threshold
         kept = 0
         for at in range(size):
-            if upper[j, at] >= thresholds[j]:
-                asides[j, kept] = asides[j, at]
+            if upper[j, at] >= threshold:
+                rows[j, kept] = rows[j, at]
                 lower[j, kept] = lower[j, at]
                 upper[j, kept] = upper[j, at]
                 kept += 1
         sizes[j] = kept
-        fill[j] = min(max(2 * kept, _FILL * count), asides.shape[1] - room)
-        if kept + 2 * room > asides.shape[1]:
+        fill[j] = min(max(2 * kept, _FILL * count), rows.shape[1] - room)
+        if kept + 2 * room > rows.shape[1]:
             return False
     return True
 
 
 @kernel
-def _flatten(
-    asides: Any, lower: Any, upper: Any, sizes: Any, places: Any, all_rows: Any, all_lower: Any, all_upper: Any
-) -> None:
+def _likeliest(count: Any, buffers: Any, queries: Any, places: Any) -> Any:
+    """Queries and places of what has the ``count`` largest lower bounds, of queries that have as many. How many."""
+    found = 0
+    for j in range(len(buffers.sizes)):
+        size = buffers.sizes[j]
+        if size < count:
+            continue
+        lower = buffers.lower[j, :size]
+        least = np.partition(lower, size - count)[size - count]
+        for at in range(size):
+            if lower[at] >= least:
+                queries[found] = j
+                places[found] = at
+                found += 1
+    return found
+
+
+@kernel
+def _flatten(buffers: Any, places: Any, rows: Any, lower: Any, upper: Any) -> None:
     """Copies what is put aside to its places in one array for all threads, and moves the places on."""
-    for j in range(len(sizes)):
-        size, at = sizes[j], places[j]
-        all_rows[at : at + size] = asides[j, :size]
-        all_lower[at : at + size] = lower[j, :size]
-        all_upper[at : at + size] = upper[j, :size]
+    for j in range(len(places)):
+        size, at = buffers.sizes[j], places[j]
+        rows[at : at + size] = buffers.rows[j, :size]
+        lower[at : at + size] = buffers.lower[j, :size]
+        upper[at : at + size] = buffers.upper[j, :size]
         places[j] = at + size
 
 
@@ -578,52 +683,47 @@ _LANES = 32
 
 
 @kernel
-def _select_lines(
-    products: Any,
-    rows: Any,
-    residuals: Any,
-    gains: Any,
-    asides: Any,
-    lower: Any,
-    upper: Any,
-    sizes: Any,
-    thresholds: Any,
-) -> None:
-    """Puts aside of int32[rows, queries]: queries beside each other in a vector."""
-    for i in range(len(products)):
-        line, residual = products[i], residuals[i]
-        for begin in range(0, len(sizes), _LANES):
-            end = min(begin + _LANES, len(sizes))
-            some, near, limits = line[begin:end], gains[begin:end], thresholds[begin:end]
-            hit = False
-            for j in range(len(some)):
-                hit |= np.float32(some[j]) + residual * near[j] >= limits[j]
-            if hit:
-                for j in range(begin, end):
-                    product, width = np.float32(line[j]), residual * gains[j]
-                    if product + width >= thresholds[j]:
-                        at = sizes[j]
-                        asides[j, at] = rows[i]
-                        lower[j, at] = product - width
-                        upper[j, at] = product + width
-                        sizes[j] = at + 1
+def _block_of(first: Any, source: Any, rows: Any, residuals: Any) -> None:
+    """The numbers of the next rows, and what is on record of them (zeros, where nothing is)."""
+    for i in range(len(rows)):
+        rows[i] = source.rows[first + i] if len(source.rows) else first + i
+    if len(source.residuals):
+        for i in range(len(rows)):
+            residuals[i] = source.residuals[rows[i]]
 
 
 @kernel
-def _select_columns(
-    products: Any,
-    rows: Any,
-    residuals: Any,
-    gains: Any,
-    asides: Any,
-    lower: Any,
-    upper: Any,
-    sizes: Any,
-    thresholds: Any,
-) -> None:
+def _select_lines(products: Any, rows: Any, residuals: Any, asked: Any, to: Any) -> None:
+    """Puts aside of int32[rows, queries]: queries beside each other in a vector."""
+    # Taken out of the tuples here: each look into one counts references.
+    asides, lower, upper, sizes, thresholds = to.rows, to.lower, to.upper, to.sizes, to.thresholds
+    for i in range(len(rows)):
+        line, residual = products[i], residuals[i]
+        for begin in range(0, len(sizes), _LANES):
+            end = min(begin + _LANES, len(sizes))
+            some, limits, gains = line[begin:end], thresholds[begin:end], asked.gains[begin:end]
+            hit = False
+            for j in range(len(some)):
+                hit |= np.float32(some[j]) + residual * gains[j] >= limits[j]
+            if hit:
+                for j in range(len(some)):
+                    if np.float32(some[j]) + residual * gains[j] >= limits[j]:
+                        value, width = np.float32(some[j]), residual * gains[j]
+                        if value + width >= limits[j]:
+                            at = sizes[begin + j]
+                            asides[begin + j, at] = rows[i]
+                            lower[begin + j, at] = value - width
+                            upper[begin + j, at] = value + width
+                            sizes[begin + j] = at + 1
+
+
+@kernel
+def _select_columns(products: Any, rows: Any, residuals: Any, asked: Any, to: Any) -> None:
     """Puts aside of int32[queries, rows]: rows beside each other in a vector."""
+    # Taken out of the tuples here: each look into one counts references.
+    asides, lower, upper, sizes, thresholds = to.rows, to.lower, to.upper, to.sizes, to.thresholds
     for j in range(len(sizes)):
-        line, gain, limit = products[j], gains[j], thresholds[j]
+        line, limit, gain = products[j], thresholds[j], asked.gains[j]
         for begin in range(0, len(rows), _LANES):
             end = min(begin + _LANES, len(rows))
             some, near = line[begin:end], residuals[begin:end]
@@ -631,24 +731,15 @@ def _select_columns(
             for i in range(len(some)):
                 hit |= np.float32(some[i]) + near[i] * gain >= limit
             if hit:
-                for i in range(begin, end):
-                    product, width = np.float32(line[i]), residuals[i] * gain
-                    if product + width >= limit:
-                        at = sizes[j]
-                        asides[j, at] = rows[i]
-                        lower[j, at] = product - width
-                        upper[j, at] = product + width
-                        sizes[j] = at + 1
-
-
-@kernel
-def _block_of(first: Any, rows: Any, residuals: Any, block_rows: Any, block_residuals: Any) -> None:
-    """The numbers of the next rows and what is in ``residuals`` of them (zeros, where that is empty)."""
-    for i in range(len(block_rows)):
-        block_rows[i] = rows[first + i] if len(rows) else first + i
-    if len(residuals):
-        for i in range(len(block_rows)):
-            block_residuals[i] = residuals[block_rows[i]]
+                for i in range(len(some)):
+                    if np.float32(some[i]) + near[i] * gain >= limit:
+                        value, width = np.float32(some[i]), near[i] * gain
+                        if value + width >= limit:
+                            at = sizes[j]
+                            asides[j, at] = rows[begin + i]
+                            lower[j, at] = value - width
+                            upper[j, at] = value + width
+                            sizes[j] = at + 1
 
 
 @kernel
@@ -657,35 +748,34 @@ def _select(
     begin: Any,
     start: Any,
     end: Any,
-    rows: Any,
-    residuals: Any,
-    gains: Any,
     block: Any,
-    asides: Any,
-    lower: Any,
-    upper: Any,
-    sizes: Any,
-    fill: Any,
-    slack: Any,
-    thresholds: Any,
     count: Any,
+    source: Any,
+    asked: Any,
+    to: Any,
 ) -> Any:
     """Puts aside what may be wanted of rows begin..end, whose products begin with row start. Returns where it ended."""
-    block_rows, block_residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
+    all_rows, residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
     for first in range(begin, end, block):
-        if not _make_room(block, asides, lower, upper, sizes, fill, slack, thresholds, count):
+        if not _make_room(block, count, to):
             return first
         last = min(first + block, end)
-        some, near = block_rows[: last - first], block_residuals[: last - first]
-        _block_of(first, rows, residuals, some, near)
-        part = products[first - start : last - start]
-        _select_lines(part, some, near, gains, asides, lower, upper, sizes, thresholds)
+        rows = all_rows[: last - first]
+        _block_of(first, source, rows, residuals)
+        _select_lines(products[first - start : last - start], rows, residuals, asked, to)
     return end
+
+
+_AHEAD = 16
+"""Rows ahead of the one that is multiplied of which memory is asked for: the processor's guesses end with a page."""
 
 
 @kernel
 def _multiply(codes: Any, rows: Any, queries: Any, biases: Any, products: Any) -> None:
     for i in range(len(rows)):
+        next_row = rows[i + _AHEAD] if i + _AHEAD < len(rows) else rows[i] + _AHEAD
+        if next_row < len(codes):
+            prefetch(codes[next_row])
         row = codes[rows[i]]
         for j in range(len(queries)):
             products[j, i] = dot(row, queries[j]) - biases[j]
@@ -693,33 +783,15 @@ def _multiply(codes: Any, rows: Any, queries: Any, biases: Any, products: Any) -
 
 @kernel
 def _multiply_and_select(
-    codes: Any,
-    queries: Any,
-    biases: Any,
-    products: Any,
-    begin: Any,
-    end: Any,
-    rows: Any,
-    residuals: Any,
-    gains: Any,
-    block: Any,
-    asides: Any,
-    lower: Any,
-    upper: Any,
-    sizes: Any,
-    fill: Any,
-    slack: Any,
-    thresholds: Any,
-    count: Any,
+    products: Any, begin: Any, end: Any, block: Any, count: Any, source: Any, asked: Any, to: Any
 ) -> Any:
     """As ``_select``, and makes the products itself."""
-    block_rows, block_residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
+    all_rows, residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
     for first in range(begin, end, block):
-        if not _make_room(block, asides, lower, upper, sizes, fill, slack, thresholds, count):
+        if not _make_room(block, count, to):
             return first
-        size = min(first + block, end) - first
-        some, near = block_rows[:size], block_residuals[:size]
-        _block_of(first, rows, residuals, some, near)
-        _multiply(codes, some, queries, biases, products)
-        _select_columns(products, some, near, gains, asides, lower, upper, sizes, thresholds)
+        rows = all_rows[: min(first + block, end) - first]
+        _block_of(first, source, rows, residuals)
+        _multiply(source.codes, rows, asked.codes, asked.biases, products)
+        _select_columns(products, rows, residuals, asked, to)
     return end

@@ -128,6 +128,6 @@ class FaceStorage:
     def memory(self) -> list[MemoryUse]:
         """What it takes, by part."""
         return [
-            MemoryUse("face codes", self._codes.nbytes + self._residuals.nbytes, 0),
-            MemoryUse("face vectors", 0, self._exact.nbytes),
+            MemoryUse("codes", self._codes.nbytes + self._residuals.nbytes, 0),
+            MemoryUse("exact vectors", 0, self._exact.nbytes),
         ]

@@ -143,6 +143,14 @@ def test_the_whole_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["synthetic"] == 50
     assert found["gallery_people"] == 55
     assert found["same_finger"] == [("fvc2002_DB1_B_1", "upek_8")]
+    vectors = found["vectors"]
+    assert {name: one["searches"] for name, one in vectors.items()} == {
+        "one_finger": 2 * 8 * 2,
+        "two_fingers": 2 * (6 * 2),
+    }
+    # Less than a finger of sixty is none at all; the image that was refused is never found.
+    assert vectors["one_finger"]["missed"]["0.1"] >= 2
+    assert vectors["two_fingers"]["missed"]["0.1"] == 0
     assert found["one_finger"]["all"]["searches"] == 2 * 8 * 2
     assert found["one_finger"]["real"]["failed"] == 2
     assert found["one_finger"]["SFinGe"]["end_to_end"][-1]["rank1"]["rate"] == 1.0

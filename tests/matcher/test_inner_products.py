@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from matcher import inner_products
 from matcher.inner_products import (
+    MOST_ROWS,
     Queries,
+    ScanParameters,
     best_inner_products,
     biased,
     integer_products,
@@ -28,6 +31,13 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     use_threads(request.param)
     yield request.param
     use_threads(1)
+
+
+@pytest.fixture(autouse=True, params=["loop", "onnxruntime"])
+def multiplier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every search by the one and by the other, whichever a measurement would take."""
+    least = 1 if request.param == "onnxruntime" else 10**9
+    monkeypatch.setattr(inner_products, "least_batch", lambda: least)
 
 
 def codes_of(count: int, dimension: int, seed: int, largest: int = 127) -> NDArray[np.int8]:
@@ -58,17 +68,17 @@ def check(
     assert lists(found) == brute_force(values, count, selected)
 
 
-@pytest.mark.parametrize("size", [1, 3, 70, 150])
-@pytest.mark.parametrize("count", [1, 50, 2000, 20_000, 30_000])
+@pytest.mark.parametrize("size", [1, 40])
+@pytest.mark.parametrize("count", [1, 50, 3000, 20_000])
 @pytest.mark.parametrize("share", [None, 0.5, 0.001])
 def test_equals_brute_force(threads: int, size: int, count: int, share: float | None) -> None:
-    rows = codes_of(25_000, 64, seed=1)
+    rows = codes_of(12_000 if count < 20_000 else 21_000, 64, seed=1)
     selected = None if share is None else np.random.default_rng(2).random(len(rows)) < share
     check(codes_of(size, 64, seed=3), rows, count, selected)
 
 
 @pytest.mark.parametrize("dimension", [1, 17, 480, 512, 1041, 4096])
-@pytest.mark.parametrize("size", [1, 140])
+@pytest.mark.parametrize("size", [1, 40])
 def test_equals_brute_force_for_any_length_of_rows(dimension: int, size: int) -> None:
     check(codes_of(size, dimension, seed=4), codes_of(3000, dimension, seed=5), 40)
 
@@ -80,14 +90,14 @@ def test_the_largest_sums_do_not_overflow(sign: int) -> None:
     check(np.full((20, 4096), sign * 127, np.int8), rows, 30)
 
 
-@pytest.mark.parametrize("size", [1, 140])
+@pytest.mark.parametrize("size", [1, 40])
 def test_ties_are_in_ascending_order_of_rows_also_when_most_rows_tie(threads: int, size: int) -> None:
     rows = np.repeat(codes_of(3, 64, seed=6), 8000, axis=0)
     check(codes_of(size, 64, seed=7), rows, 60)
     check(codes_of(size, 64, seed=8), codes_of(20_000, 64, seed=9, largest=1), 300)
 
 
-@pytest.mark.parametrize("size", [1, 140])
+@pytest.mark.parametrize("size", [1, 40])
 @pytest.mark.parametrize("order", [1, -1])
 def test_rows_that_get_better_or_worse(threads: int, size: int, order: int) -> None:
     """Thresholds that never stop rising, and ones that stand at once."""
@@ -96,15 +106,15 @@ def test_rows_that_get_better_or_worse(threads: int, size: int, order: int) -> N
     check(np.full((size, 8), 3, np.int8), rows, 100)
 
 
-@settings(deadline=None)
-@given(st.integers(1, 40), st.integers(1, 700), st.integers(0, 140), st.integers(0, 800), st.sampled_from([1, 2, 127]))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 40), st.integers(1, 700), st.integers(0, 40), st.integers(0, 800), st.sampled_from([1, 2, 127]))
 def test_equals_brute_force_for_any_size(dimension: int, total: int, size: int, count: int, largest: int) -> None:
     rng = np.random.default_rng([dimension, total, size, count])
     rows, queries = (rng.integers(-largest, largest + 1, (n, dimension)).astype(np.int8) for n in (total, size))
     check(queries, rows, count, rng.random(total) < 0.7)
 
 
-@pytest.mark.parametrize("size", [1, 140])
+@pytest.mark.parametrize("size", [1, 40])
 @pytest.mark.parametrize("width", [0.0, 1.0, 200.0, 1e9])
 def test_bounds_of_any_width_give_the_exact_answer(threads: int, size: int, width: float) -> None:
     """What is asked for lies anywhere within the bounds; where these say nothing, exact values decide."""
@@ -171,5 +181,5 @@ def test_queries_may_use_seven_or_eight_bits() -> None:
 
 
 def test_where_batches_begin_is_measured_once() -> None:
-    assert least_batch() >= 4
+    assert least_batch() in (*ScanParameters().batches, MOST_ROWS)
     assert least_batch() == least_batch()
