@@ -26,10 +26,12 @@ class Pairs:
     Attributes:
         subject: int64[n], ascending; what belongs together.
         raw: float64[n], finite.
-        probe: int32[n], number of the sample; ties of raw scores go to the lower one, then to the reference before.
+        probe: int32[n], number of the sample; ties of raw scores go to the lower one, then to the encounter before,
+            then to the reference before.
         position, reference_position: int32[n], numbers of ``Position``.
         unknown, reference_unknown: bool[n], whether that is an unknown one.
         modality: int32[n], a number for each.
+        encounter: int32[n], number of the reference's encounter: lower ones came on record before.
         reference: int64[n], which reference: equal numbers are the same one.
     """
 
@@ -41,6 +43,7 @@ class Pairs:
     reference_position: NDArray[np.int32]
     reference_unknown: NDArray[np.bool_]
     modality: NDArray[np.int32]
+    encounter: NDArray[np.int32]
     reference: NDArray[np.int64]
 
     def take(self, rows: NDArray[Any]) -> Pairs:
@@ -58,7 +61,7 @@ def assign(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     # Numbers of positions, of samples, of references and of modalities, kept apart.
     row = np.where(pairs.unknown, 1000 + pairs.probe.astype(np.int64), pairs.position)
     column = np.where(pairs.reference_unknown, 1000 + pairs.reference, pairs.reference_position)
-    order = np.lexsort((pairs.reference, pairs.probe, -pairs.raw, pairs.subject))
+    order = np.lexsort((pairs.reference, pairs.encounter, pairs.probe, -pairs.raw, pairs.subject))
     chosen, tried = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     both = pairs.unknown & pairs.reference_unknown
     count = _assign(pairs.subject, row, column, both, pairs.modality, order, chosen, tried)

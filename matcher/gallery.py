@@ -59,6 +59,9 @@ class Gallery:
         self._roster = Roster()
         self._parts: dict[PartKey, Part] = {}
         self._compacting: threading.Thread | None = None
+        # Held throughout a compaction: a second one of the same part would forget what the first one remembers.
+        self._copying = threading.Lock()
+        self._reserved: Counter[PartKey] = Counter()
         self.after_compaction: Callable[[], None] = lambda: None
         self._publish()
 
@@ -76,6 +79,7 @@ class Gallery:
                 else:
                     self._delete(change.subject_id, additions)
             self._append(additions)
+            self._reserved.clear()
             self._publish()
             wanted = [key for key, part in self._parts.items() if part.wants_compaction(self._compaction)]
             if wanted and self._compacting is None:
@@ -88,8 +92,9 @@ class Gallery:
         Raises:
             StorageFailure: the disk is full. Nothing is changed then.
         """
-        counts = Counter((*key_of(template), position) for position, template in samples)
+        counts: Counter[PartKey] = Counter((*key_of(template), position) for position, template in samples)
         with self._writing:
+            self._reserved = counts
             for key, count in counts.items():
                 if key in self._parts:
                     self._parts[key].index.reserve(count)
@@ -196,21 +201,27 @@ class Gallery:
                 self._compact(key)
 
     def _compact(self, key: PartKey) -> None:
-        with self._writing:
-            part, alive = self._parts[key], self._view.roster.alive
-            view = part.begin_compaction()
-        rows = np.flatnonzero(alive[view.owner]).astype(np.int64)
-        try:
-            copy = part.index.copy(rows)
+        with self._copying:
             with self._writing:
-                if self._parts.get(key) is part:  # otherwise a change of model has taken it away
-                    self._parts[key] = part.end_compaction(copy, rows, self._roster.view())
-                    self._publish()
-            self.after_compaction()
-        except Exception as error:
-            log.warning("the rows of %d deleted %s references stay: %s", len(view) - len(rows), key[0], error)
-            with self._writing:
-                part.give_up_compaction()
+                part, alive = self._parts.get(key), self._view.roster.alive
+                if part is None:  # a change of model has taken it away
+                    return
+                view = part.begin_compaction()
+            try:
+                rows = np.flatnonzero(alive[view.owner]).astype(np.int64)
+                copy = part.index.copy(rows)
+                with self._writing:
+                    if self._parts.get(key) is part:
+                        made = part.end_compaction(copy, rows, self._roster.view())
+                        # What was promised for the part that goes.
+                        made.index.reserve(self._reserved[key])
+                        self._parts[key] = made
+                        self._publish()
+                self.after_compaction()
+            except Exception as error:
+                log.warning("the rows of deleted %s references stay: %s", key[0], error)
+                with self._writing:
+                    part.give_up_compaction()
 
 
 class Replacement:

@@ -253,8 +253,9 @@ class GalleryView:
                         whose[there],
                         raw[there],
                         *_repeated(int(there.sum()), number, probe.position, position, _MODALITIES.index(modality)),
-                        # One number for a reference, whichever part it is in.
-                        at[there] * len(Position) + list(Position).index(position),
+                        # One number for a reference, whichever part it is in; by position first, since where a row
+                        # lies depends on what else is on record.
+                        at[there] + (int(position) << 32),
                         part.owner[at[there]],
                         np.full(int(there.sum()), algorithms.index(algorithm), np.int32),
                     )
@@ -277,6 +278,7 @@ class GalleryView:
             reference_position,
             np.isin(reference_position, UNKNOWN_POSITIONS),
             modality_of,
+            owner,
             reference,
         )
         chosen, comparisons = assign(pairs)

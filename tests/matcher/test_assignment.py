@@ -37,7 +37,7 @@ def slowly(rows: list[Row]) -> list[tuple[Row, int]]:
         in_cell = Counter(parts(row) for row in own)
         used_rows: set[object] = set()
         used_columns: set[object] = set()
-        for row in sorted(own, key=lambda r: (-r[1], r[2], r[5] * 1000 + list(Position).index(r[4]))):
+        for row in sorted(own, key=lambda r: (-r[1], r[2], r[5] // 2, r[4], r[5])):
             a, b = parts(row)
             if a not in used_rows and b not in used_columns:
                 used_rows.add(a)
@@ -57,7 +57,9 @@ def quickly(rows: list[Row]) -> list[tuple[Row, int]]:
         np.array(other, np.int32),
         np.isin(other, UNKNOWN_POSITIONS),
         np.array([MODALITIES.index(p.modality) for p in position], np.int32),
-        np.array([r * 1000 + list(Position).index(o) for r, o in zip(reference, other, strict=True)], np.int64),
+        # Two references an encounter.
+        np.array(reference, np.int32) // 2,
+        np.array([r + 1000 * o for r, o in zip(reference, other, strict=True)], np.int64),
     )
     chosen, tried = assign(pairs)
     return [(rows[i], m) for i, m in zip(chosen.tolist(), tried.tolist(), strict=True)]
@@ -81,5 +83,5 @@ def test_equals_the_walk_over_all_pairs(data: st.DataObject) -> None:
 
 def test_no_pairs() -> None:
     none = np.zeros(0)
-    pairs = Pairs(*(none.astype(t) for t in "lfii?i?il"))
+    pairs = Pairs(*(none.astype(t) for t in "lfii?i?iil"))
     assert [len(a) for a in assign(pairs)] == [0, 0]

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from enrollment.synthesis.finger_templates import bulk_finger_templates
-from matcher.changes import EncounterEnrolled, Reference, SubjectDeleted
+from matcher.changes import EncounterEnrolled, OwnedReference, Reference, SubjectDeleted
 from matcher.errors import AmbisError, ModelMismatch, StorageFailure, TemplateInvalid
 from matcher.face.index import FaceIndex
 from matcher.filters import SearchFilter, Sex
@@ -390,6 +390,82 @@ def test_changes_during_a_compaction_are_kept(monkeypatch: pytest.MonkeyPatch) -
     assert best(gallery, face_probe(50)) == "late"
     assert best(gallery, face_probe(17)) == "p17"
     assert gallery.references() == {(face(1).modality, face(1).algorithm): 29}
+
+
+def test_two_compactions_at_once_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = Gallery(compaction=CompactionParameters(least=10**9))
+    gallery.apply([enrolled(i + 1, f"p{i}", [(i, Position.FACE, face(i))]) for i in range(30)])
+    gallery.apply([SubjectDeleted(40, "p1")])
+    copy, other, calls = FaceIndex.copy, threading.Thread(target=gallery.compact), iter(range(9))
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow(index: FaceIndex, rows: NDArray[np.int64]) -> FaceIndex:
+        made = copy(index, rows)
+        if next(calls) == 0:
+            gallery.apply([enrolled(50, "late", [(50, Position.FACE, face(50))])])
+            other.start()
+            begun.wait(0.3)
+        else:
+            begun.set()
+            assert ended.wait(30)
+        return made
+
+    monkeypatch.setattr(FaceIndex, "copy", slow)
+    gallery.compact()
+    ended.set()
+    other.join()
+    assert best(gallery, face_probe(50)) == "late"
+    assert len(gallery.search([face_probe(50)])) == 30
+
+
+def test_room_that_was_made_is_there_after_a_compaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = gallery_of(9)
+    copy, reserve = FaceIndex.copy, FaceIndex.reserve
+    reserved: list[tuple[FaceIndex, int]] = []
+
+    def slow(index: FaceIndex, rows: NDArray[np.int64]) -> FaceIndex:
+        made = copy(index, rows)
+        gallery.reserve([(Position.FACE, face(7)), (Position.FACE, face(8))])
+        return made
+
+    def noted(index: FaceIndex, references: int) -> None:
+        reserved.append((index, references))
+        reserve(index, references)
+
+    monkeypatch.setattr(FaceIndex, "copy", slow)
+    monkeypatch.setattr(FaceIndex, "reserve", noted)
+    gallery.compact()
+    assert [references for _, references in reserved] == [2, 2]
+    assert reserved[0][0] is not reserved[1][0]
+
+
+def test_a_change_of_model_during_a_compaction(caplog: pytest.LogCaptureFixture) -> None:
+    """Of parts that are to be copied, one may be gone when its turn comes."""
+    gallery = Gallery(compaction=CompactionParameters(least=2, share=0.1))
+    made: list[EncounterEnrolled] = [
+        enrolled(i + 1, f"p{i}", [(i, Position.IRIS_LEFT, iris(i)), (100 + i, Position.FACE, face(i))])
+        for i in range(10)
+    ]
+    gallery.apply(made)
+    replacement = gallery.replacement(face(0).modality, "face-test-2")
+    template = face(7, algorithm="face-test-2")
+    replacement.add([OwnedReference("p7", "1", Reference(200, Position.FACE, template))])
+    changed: list[None] = []
+
+    def change() -> None:
+        if not changed:
+            changed.append(None)
+            replacement.take_effect()
+
+    gallery.after_compaction = change
+    gallery.apply([SubjectDeleted(20 + i, f"p{i}") for i in range(3)])
+    wait_for_compaction()
+    assert changed
+    gallery.apply([SubjectDeleted(30 + i, f"p{i}") for i in range(3, 6)])
+    wait_for_compaction()
+    assert not caplog.records
+    assert {len(part) for part in gallery.view().parts.values()} == {4, 1}
+    assert best(gallery, Probe(Position.FACE, template)) == "p7"
 
 
 def test_a_compaction_that_has_no_room_leaves_all_as_it_was(
