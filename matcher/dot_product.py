@@ -33,8 +33,8 @@ def _inlined(function: _F) -> _F:
 def has_vnni() -> bool:
     """Whether kernels are compiled for AVX-512 VNNI."""
     chosen: Any = numba.config
-    if chosen.CPU_NAME is not None:
-        return "avx512vnni" in (chosen.CPU_FEATURES or "")
+    if chosen.CPU_FEATURES is not None or chosen.CPU_NAME is not None:
+        return "+avx512vnni" in (chosen.CPU_FEATURES or "").split(",")
     return bool(llvmlite.binding.get_host_cpu_features().get("avx512vnni"))
 
 

@@ -122,7 +122,8 @@ class Roster:
             len(self._subject_ids),
             self._deleted,
             dict(self._label_bits),
-            dict(self._types),
+            # Not a copy: types are free text, there may be as many as encounters, and nobody goes through them.
+            self._types,
             self._selections,
         )
 

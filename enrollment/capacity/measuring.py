@@ -32,7 +32,14 @@ from matcher.threads import use_threads, workers
 PEOPLE = 256
 ROWS = 131_072
 COMPARED = 1000
-_LONG = finger.ShortlistParameters().most_scanned
+LISTED = {
+    # So many that they are not put in order behind the scan, which would hide what the scan takes.
+    Modality.FINGER: finger.ShortlistParameters().most_scanned,
+    # So few that a search does not compare all of them: that would be no scan.
+    Modality.FACE: ShortlistParameters().minimum,
+    Modality.IRIS: ShortlistParameters().minimum,
+}
+"""Length of the lists by which scans are measured."""
 _POSITIONS = {
     Modality.FINGER: Position.RIGHT_INDEX,
     Modality.FACE: Position.FACE,
@@ -82,15 +89,14 @@ def _modality(modality: Modality, templates: Sequence[Template], rows: int) -> M
     load = _median(lambda: index.append([template_from_bytes(one) for one in data]), 3) / len(data)
     chosen = np.tile(np.arange(len(data), dtype=np.int64), -(-rows // len(data)))[:rows]
     probe = index.comparator.prepare(templates[0])
-    # By a list so long that fingers are not put in order behind the scan, which would hide what the scan takes.
-    long = min(_LONG, rows // 4)
+    listed = min(LISTED[modality], rows // 2)
     half = index.copy(chosen[: rows // 2]).view()
-    less = _median(lambda: half.shortlist([probe], long), 5)
+    less = _median(lambda: half.shortlist([probe], listed), 5)
     view = index.copy(chosen).view()
-    more = _median(lambda: view.shortlist([probe], long), 5)
+    more = _median(lambda: view.shortlist([probe], listed), 5)
     # Along a line; noise must not make a scan that costs nothing.
     scan = max(more - less, 0.1 * more) / (rows - rows // 2)
-    usual = _median(lambda: view.shortlist([probe], ShortlistParameters().minimum // 2), 5)
+    usual = _median(lambda: view.shortlist([probe], ShortlistParameters().minimum), 5)
     shortlist = max(0.0, usual - scan * rows)
     compared = np.random.default_rng(1).choice(rows, min(rows, COMPARED), replace=False).astype(np.int64)
     compare = _median(lambda: view.compare(probe, compared), 5) / len(compared)

@@ -136,7 +136,7 @@ def _stages(people: People, search: Search, threads: int, rates: Rates) -> list[
         candidates += min(people.subjects, each * probes)
         rate = rates.of(modality)
         ordered = rate.shortlist if each < people.subjects else 0.0
-        seconds = probes * (people.subjects * rate.scan + ordered) / 1e6 / threads
+        seconds = (probes * people.subjects * rate.scan + ordered) / 1e6 / threads
         stages.append(Stage(f"{modality} shortlist", seconds))
     candidates = min(people.subjects, candidates)
     for modality in asked:

@@ -13,8 +13,8 @@ class ModalityRates:
 
     Attributes:
         scan: a reference that a search for one probe goes over.
-        shortlist: what a search for one probe takes beside, however many references there are: the order of those that
-            came out of the scan.
+        shortlist: what the probes of a search take beside, however many references and probes there are: the order of
+            those that came out of the scan.
         compare: an exact comparison of a probe with a reference of the shortlist.
         load: a reference that is read from its stored bytes and indexed at a start.
     """
@@ -49,7 +49,7 @@ class Rates:
 
 COMMITTED = Rates(
     source="an AMD EPYC with AVX-512, 28 November 2026; --measure takes those of this machine",
-    finger=ModalityRates(scan=0.045, shortlist=68_000.0, compare=15.2, load=136.0),
+    finger=ModalityRates(scan=0.045, shortlist=531_000.0, compare=15.2, load=136.0),
     face=ModalityRates(scan=0.030, shortlist=200.0, compare=0.08, load=18.0),
     iris=ModalityRates(scan=0.046, shortlist=0.0, compare=2.5, load=29.0),
     candidate=18.0,

@@ -47,7 +47,7 @@ _SPARSE = 16
 """Where a filter leaves one reference of so many or fewer, the first stage costs more than it saves."""
 
 
-_FEW = 4
+FEW = 4
 """Where more than one reference of so many is to be found, the first stage may well not let enough through."""
 
 
@@ -96,7 +96,7 @@ class IrisView:
         found: Sequence[NDArray[np.int64] | None]
         if self.scan is IrisScan.FAISS:
             found = [self._found_by_faiss(probe, count, selected) for probe in probes]
-        elif self.scan is IrisScan.EXACT or total <= max(_FEW * count, len(self) // _SPARSE):
+        elif self.scan is IrisScan.EXACT or total <= max(FEW * count, len(self) // _SPARSE):
             found = [None] * len(probes)
         else:
             found = self._found_in_two_stages(probes, count, selected)

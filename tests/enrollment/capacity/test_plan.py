@@ -17,6 +17,7 @@ from enrollment.capacity.rates import COMMITTED, ModalityRates, Rates
 from enrollment.capacity.report import Machine, report, shortcomings, summary
 from enrollment.cli import app
 from matcher.gallery_view import ShortlistParameters
+from matcher.positions import Modality
 
 RATES = Rates(
     source="made up",
@@ -39,7 +40,7 @@ def test_stages_of_a_search() -> None:
     stages = {stage.name: stage.seconds for stage in planned().stages}
     candidates = 3 * ShortlistParameters().minimum
     assert stages == {
-        "finger shortlist": pytest.approx(2 * (2_000_000 * 0.1e-6 + 0.05) / 2),
+        "finger shortlist": pytest.approx((2 * 2_000_000 * 0.1e-6 + 0.05) / 2),
         "face shortlist": pytest.approx(2_000_000 * 0.2e-6 / 2),
         "iris shortlist": pytest.approx(2_000_000 * 2 * 0.3e-6 / 2),
         "finger comparisons": pytest.approx(candidates * 2 * 10e-6 / 2),
@@ -131,3 +132,15 @@ def test_rates_can_be_measured() -> None:
     for modality in (rates.finger, rates.face, rates.iris):
         assert min(modality.scan, modality.compare, modality.load) > 0
     assert rates.candidate >= 1.0
+
+
+def test_what_is_measured_is_a_scan() -> None:
+    """Of fingers without the order of what it found, of irises in two stages."""
+    from enrollment.capacity.measuring import LISTED, ROWS
+    from matcher.finger.index import ShortlistParameters
+    from matcher.iris.view import FEW
+
+    half = ROWS // 2
+    fingers = LISTED[Modality.FINGER]
+    assert ShortlistParameters().scanned(fingers) == fingers < half
+    assert FEW * LISTED[Modality.IRIS] < half
