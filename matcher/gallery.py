@@ -58,6 +58,7 @@ class Gallery:
         self._writing = threading.Lock()
         self._roster = Roster()
         self._parts: dict[PartKey, Part] = {}
+        self._awaited: dict[PartKey, Part] = {}  # with room for the first references, which may come or not
         self._compacting: threading.Thread | None = None
         self.after_compaction: Callable[[], None] = lambda: None
         self._publish()
@@ -91,8 +92,12 @@ class Gallery:
         counts = Counter((*key_of(template), position) for position, template in samples)
         with self._writing:
             for key, count in counts.items():
-                if key in self._parts:
-                    self._parts[key].index.reserve(count)
+                part = self._parts.get(key)
+                if part is None:
+                    if key not in self._awaited:
+                        self._awaited[key] = Part(self._index_factory(*key[:2]))
+                    part = self._awaited[key]
+                part.index.reserve(count)
 
     def replacement(self, modality: Modality, algorithm: str) -> Replacement:
         """Empty parts to be filled aside and to take the place of all others of the modality. No change may be applied
@@ -182,7 +187,8 @@ class Gallery:
             if not added:
                 continue
             if key not in self._parts:
-                self._parts[key] = Part(self._index_factory(*key[:2]))
+                awaited = self._awaited.pop(key, None)
+                self._parts[key] = Part(self._index_factory(*key[:2])) if awaited is None else awaited
             self._parts[key].append(added)
 
     def _compact_all(self) -> None:
@@ -197,10 +203,12 @@ class Gallery:
 
     def _compact(self, key: PartKey) -> None:
         with self._writing:
-            part, alive = self._parts[key], self._view.roster.alive
+            part, alive = self._parts.get(key), self._view.roster.alive
+            if part is None:
+                return  # a change of model has taken it away
             view = part.begin_compaction()
-        rows = np.flatnonzero(alive[view.owner]).astype(np.int64)
         try:
+            rows = np.flatnonzero(alive[view.owner]).astype(np.int64)
             copy = part.index.copy(rows)
             with self._writing:
                 if self._parts.get(key) is part:  # otherwise a change of model has taken it away
@@ -208,7 +216,7 @@ class Gallery:
                     self._publish()
             self.after_compaction()
         except Exception as error:
-            log.warning("the rows of %d deleted %s references stay: %s", len(view) - len(rows), key[0], error)
+            log.warning("the rows of %d deleted %s references stay: %s", part.dead, key[0], error)
             with self._writing:
                 part.give_up_compaction()
 
