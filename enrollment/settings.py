@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     )
     shards: int = Field(1, ge=1, le=64, description="galleries that people are divided among")
     search_with: Literal["fastest", "faiss"] = Field(
-        "fastest", description="what scans the references: 'fastest', or 'faiss' for FAISS everywhere, to check by"
+        "fastest",
+        description="what scans the references: 'fastest', or 'faiss' for FAISS everywhere, to check by: slower, and "
+        "it misses some irises",
     )
     extraction_workers: int = Field(
         default_factory=_processors, ge=1, le=256, description="images at the same time at most, within threads"

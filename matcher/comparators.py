@@ -56,7 +56,11 @@ def index_for(
 def search_paths(scan: Scan) -> dict[str, str]:
     """What scans the references of each modality, in words."""
     if scan is Scan.FAISS:
-        return {modality.value: "FAISS" for modality in Modality}
+        return {
+            "finger": "FAISS, then cylinders",
+            "face": "FAISS",
+            "iris": "FAISS, which knows no masks and misses some",
+        }
     return {
         "finger": "compiled loop over int8 vectors (FAISS where there are few), then cylinders",
         "face": describe_faces(),

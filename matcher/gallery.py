@@ -58,6 +58,7 @@ class Gallery:
         self._writing = threading.Lock()
         self._roster = Roster()
         self._parts: dict[PartKey, Part] = {}
+        self._awaited: dict[PartKey, Part] = {}  # with room for the first references, which may come or not
         self._compacting: threading.Thread | None = None
         # Held throughout a compaction: a second one of the same part would forget what the first one remembers.
         self._copying = threading.Lock()
@@ -96,8 +97,12 @@ class Gallery:
         with self._writing:
             self._reserved = counts
             for key, count in counts.items():
-                if key in self._parts:
-                    self._parts[key].index.reserve(count)
+                part = self._parts.get(key)
+                if part is None:
+                    if key not in self._awaited:
+                        self._awaited[key] = Part(self._index_factory(*key[:2]))
+                    part = self._awaited[key]
+                part.index.reserve(count)
 
     def replacement(self, modality: Modality, algorithm: str) -> Replacement:
         """Empty parts to be filled aside and to take the place of all others of the modality. No change may be applied
@@ -187,7 +192,8 @@ class Gallery:
             if not added:
                 continue
             if key not in self._parts:
-                self._parts[key] = Part(self._index_factory(*key[:2]))
+                awaited = self._awaited.pop(key, None)
+                self._parts[key] = Part(self._index_factory(*key[:2])) if awaited is None else awaited
             self._parts[key].append(added)
 
     def _compact_all(self) -> None:

@@ -106,7 +106,7 @@ class GalleryView:
         Raises:
             ModelMismatch, TemplateInvalid: it could not be put beside those that are here.
         """
-        self.require_same_algorithm(template)
+        self._require_same_algorithm(template)
         key = key_of(template)
         index = self._one_of(key)
         if index is None:
@@ -115,7 +115,14 @@ class GalleryView:
         _require_comparable(index, prepared)
         return index.complete(template, prepared)
 
-    def require_same_algorithm(self, template: Template) -> None:
+    def require_fitting(self, template: Template) -> None:
+        """Raises ModelMismatch or TemplateInvalid where the template could not be put beside the references here."""
+        self._require_same_algorithm(template)
+        index = self._one_of(key_of(template))
+        if index is not None:
+            index.check(template)
+
+    def _require_same_algorithm(self, template: Template) -> None:
         """Raises ModelMismatch where references of its modality are of another algorithm."""
         key = key_of(template)
         others = self._other_algorithms(key)

@@ -91,7 +91,7 @@ class LocalShards:
         """See ShardBackend."""
         first, *others = self._seen[1]
         for view in others:
-            view.require_same_algorithm(template)
+            view.require_fitting(template)
         return first.check(template)
 
     @property

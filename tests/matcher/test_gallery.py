@@ -19,8 +19,9 @@ from matcher.filters import SearchFilter, Sex
 from matcher.found_subjects import Probe
 from matcher.gallery import Gallery
 from matcher.gallery_view import GallerySearch, ShortlistParameters
+from matcher.iris.index import IrisIndex
 from matcher.part import CompactionParameters
-from matcher.positions import Position
+from matcher.positions import Modality, Position
 from matcher.templates import FingerTemplate
 from tests.matcher.people import enrolled, face, face_probe, iris
 
@@ -253,6 +254,12 @@ def test_room_is_made_before_references_come(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(StorageFailure, match="free disk space"):
         gallery.reserve([(Position.IRIS_LEFT, iris(2))] * 5000)
     assert best(gallery, Probe(Position.IRIS_LEFT, iris(1, 5))) == "a"
+    # Nor does the disk fill up between the room for the first reference of a position and that reference.
+    gallery.apply([enrolled(2, "b", [(2, Position.IRIS_RIGHT, iris(3))])])
+    assert best(gallery, Probe(Position.IRIS_RIGHT, iris(3, 5))) == "b"
+    with pytest.raises(StorageFailure, match="free disk space"):
+        gallery.reserve([(Position.RIGHT_INDEX, bulk_finger_templates(1, 3)[0])])
+    assert sum(gallery.references().values()) == 2
 
 
 def test_a_probe_that_is_like_nothing_is_refused_and_not_answered_with_nobody() -> None:
@@ -466,6 +473,41 @@ def test_a_change_of_model_during_a_compaction(caplog: pytest.LogCaptureFixture)
     assert not caplog.records
     assert {len(part) for part in gallery.view().parts.values()} == {4, 1}
     assert best(gallery, Probe(Position.FACE, template)) == "p7"
+
+
+def test_a_part_that_a_change_of_model_takes_away_is_not_waited_for_by_compaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gallery = Gallery(compaction=CompactionParameters(least=2, share=0.1))
+    gallery.apply(
+        [
+            enrolled(i + 1, f"p{i}", [(2 * i, Position.IRIS_LEFT, iris(i)), (2 * i + 1, Position.FACE, face(i))])
+            for i in range(20)
+        ]
+    )
+    copying, changed = threading.Event(), threading.Event()
+    real = IrisIndex.copy
+
+    def slow(index: IrisIndex, rows: NDArray[np.int64]) -> IrisIndex:
+        copying.set()
+        assert changed.wait(30)
+        return real(index, rows)
+
+    monkeypatch.setattr(IrisIndex, "copy", slow)
+    gallery.apply([SubjectDeleted(30 + i, f"p{i}") for i in range(5)])
+    assert copying.wait(30)
+    other = "face-other-1"
+    replacement = gallery.replacement(Modality.FACE, other)
+    replacement.add(
+        [OwnedReference(f"p{i}", "1", Reference(i, Position.FACE, face(i, algorithm=other))) for i in range(5, 20)]
+    )
+    replacement.take_effect()
+    changed.set()
+    wait_for_compaction()
+    gallery.apply([SubjectDeleted(40 + i, f"p{i}") for i in range(5, 10)])
+    wait_for_compaction()
+    view = gallery.view()
+    assert sorted(len(part) for part in view.parts.values()) == [10, 10]
 
 
 def test_a_compaction_that_has_no_room_leaves_all_as_it_was(

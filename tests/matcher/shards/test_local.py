@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from matcher.changes import OwnedReference, Reference, SubjectDeleted
@@ -14,6 +15,7 @@ from matcher.gallery import Gallery
 from matcher.gallery_view import GallerySearch
 from matcher.positions import Modality, Position
 from matcher.shards.local import LocalShards
+from matcher.templates import FaceTemplate
 from tests.matcher.people import FACE, enrolled, face, face_probe, iris
 
 
@@ -43,6 +45,18 @@ def test_three_shards_equal_one_gallery() -> None:
     with pytest.raises(ModelMismatch):
         three.check(face(1, algorithm="face-other-1"))
     three.close()
+
+
+def test_what_does_not_fit_beside_the_references_of_any_shard_is_refused() -> None:
+    """Embeddings of another length under the same name; the gallery with the others may be any of them."""
+    vector = np.full(64, 0.125, np.float32)
+    for number in range(8):
+        shards = LocalShards(3)
+        shards.apply([enrolled(1, f"p{number}", [(1, Position.FACE, face(1))])], 1)
+        with pytest.raises(ModelMismatch, match="64 numbers"):
+            shards.check(FaceTemplate(FACE, 1, vector))
+        assert shards.check(face(2)) == face(2)
+        shards.close()
 
 
 def test_at_least_one_shard() -> None:
