@@ -87,9 +87,14 @@ class FaceCoding:
         return Queries(codes.astype(np.int8), gains.astype(np.float32), margins.astype(np.float32), units, tails)
 
 
+def looked_at(rows: int, parameters: FaceIndexParameters) -> NDArray[np.int64]:
+    """Those of so many rows (>= 1) to which a coding is fitted, spread over all."""
+    return np.linspace(0, rows - 1, min(rows, parameters.fitted_on)).astype(np.int64)
+
+
 def fitted(vectors: NDArray[np.float32], parameters: FaceIndexParameters) -> FaceCoding:
     """A coding for vectors like these (float32[n, d], unit length, n >= 1)."""
-    some = vectors[:: -(-len(vectors) // parameters.fitted_on)]
+    some = vectors[looked_at(len(vectors), parameters)]
     dimension = some.shape[1]
     rotation, head = None, dimension
     if len(vectors) >= parameters.least_rotated and dimension <= parameters.most_rotated:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matcher.errors import ModelMismatch
+from matcher.face.coding import looked_at
 from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator, PreparedFace, cosines_of_pairs
 from matcher.face.flat import candidates_by_codes, candidates_by_vectors
 from matcher.face.parameters import FaceIndexParameters
@@ -208,7 +209,7 @@ class FaceIndex:
         if self._storage and len(rows):
             vectors = self._storage.rows().exact
             copied = FaceStorage(self._storage.dimension, self._parameters, self._folder)
-            copied.fit(vectors[rows[:: -(-len(rows) // self._parameters.fitted_on)]])
+            copied.fit(vectors[rows[looked_at(len(rows), self._parameters)]])
             copied.reserve(len(rows))
             for start in range(0, len(rows), _COPIED_AT_ONCE):
                 copied.append(vectors[rows[start : start + _COPIED_AT_ONCE]])

@@ -234,6 +234,13 @@ def test_a_head_is_found_when_there_are_enough_rows_and_views_keep_what_they_hav
     assert index.copy(np.arange(1200)).view().numbers_scanned == 64
 
 
+def test_an_index_and_a_copy_with_more_rows_than_are_looked_at_have_heads() -> None:
+    assert FaceIndexParameters().fitted_on >= FaceIndexParameters().least_rotated
+    index = index_of(steep_units(9000, 128, decay=8, seed=51))
+    assert index.view().numbers_scanned == 64
+    assert index.copy(np.arange(8999)).view().numbers_scanned == 64
+
+
 def test_a_view_does_not_see_what_is_appended_later() -> None:
     rows, probe = random_units(2000, seed=20), prepared(random_units(1, seed=21))
     index: ReferenceIndex = FaceIndex(FACE_ALGORITHM)
