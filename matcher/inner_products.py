@@ -2,19 +2,25 @@
 
 Rows lie as ``biased`` bytes (value + 128): so read them onnxruntime's uint8 x int8 product and FAISS's
 ``QT_8bit_direct_signed`` alike, and both may work on the same memory. Where the 8-bit numbers stand for something
-finer, the caller says how far a product may be off (``Queries.gains``, ``Queries.margins`` and residuals a row), and
-gives a function that knows the exact value: answers are then exact for that.
+finer, the caller says how far a product may be off (``Queries.gains``, ``Queries.margins`` and ``Rows.residuals``),
+and gives a function that knows the exact value: answers are then exact for that.
+
+A row may lie in two parts, a head and a tail, each of them with all others of its kind. All heads are multiplied;
+the tail of a row only for the queries for which what it can add at most (``Rows.lengths``, ``Queries.reaches``) might
+make the row wanted. Where most of a row's length is in its head, hardly any are: see ``matcher.face.coding``.
 
 Steps, for each thread's share of the rows:
 
 1. Products of a tile of rows with all queries, into a buffer that stays in the cache: by onnxruntime's
    ``MatMulInteger`` (VNNI, AMX) for many queries, by a compiled loop for few.
 2. Rows whose product could reach the ``count`` largest seen so far are put aside with their bounds. The threshold is
-   the ``count``-th largest *lower* bound seen; a row is dropped when its *upper* bound stays below it.
+   the ``count``-th largest *lower* bound seen; a row is dropped when its *upper* bound stays below it. Whole numbers
+   are compared, with thresholds that allow for the widest bounds among some rows; then the row's own bounds are
+   looked at, and what its tail leaves of them.
 3. When twice as much is put aside as the last time left, the threshold is raised to what it holds by now (quickselect,
    linear in its length, so that 20,000 wanted rows cost little more than 50). Where the bounds are too wide to drop
    enough, the exact values decide: many rows then cost an exact product each, and the answer stays the same. After
-   8,192 rows, and 4 and 16 and ... times as many, the exact values of the best raise the threshold in any case.
+   8,192 rows, and 8 and 64 and ... times as many, the exact values of the best raise the threshold in any case.
 
 At the end the rows put aside are valued exactly and ranked, equal ones by ascending row.
 """
@@ -36,6 +42,7 @@ from onnx import TensorProto, helper
 
 from matcher.compiled import kernel
 from matcher.dot_product import dot, prefetch
+from matcher.lanes import LANES, all_reached, largest, lowest, reached
 from matcher.threads import workers
 
 BIAS = 128
@@ -59,16 +66,18 @@ class ScanParameters:
     Attributes:
         tile: rows multiplied at once by onnxruntime. 1,024 to 8,192 are equally fast (350 to 410 M products/s a
             thread at 256 queries); 2,048 x 512 bytes and their products lie in the second and third level of cache.
-        block: rows multiplied at once by the loop, and selected between two looks at how full the buffers are.
+        block: rows selected from a tile between two looks at how full the buffers are.
+        loop_block: the same by the loop, which multiplies as many at once.
         batches: numbers of queries that are tried to find from which onnxruntime is faster than the loop (32 here;
             fewer with AMX, more work than one row in 16 being in its step).
         least_rows: rows from which a second thread pays.
         buffers: bytes a thread may have for what is put aside; more queries than that allows are searched in groups.
-        sharpen_after: rows after which thresholds are raised by exact values, and again after 4, 16, ... times as many.
+        sharpen_after: rows after which thresholds are raised by exact values, and again after 8, 64, ... times as many.
     """
 
     tile: int = 2048
     block: int = 256
+    loop_block: int = 1024
     batches: tuple[int, ...] = (4, 8, 16, 24, 32, 48, 64, 128)
     least_rows: int = 8192
     buffers: int = 64 << 20
@@ -79,22 +88,69 @@ _P = ScanParameters()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+    """What is searched: vectors of 8-bit numbers, and what is known of what these leave out.
+
+    Attributes:
+        heads: uint8[n, h], C-contiguous, ``biased``.
+        residuals: float32[n], >= 0, the part of the bounds that belongs to the row; None for zeros.
+        tails: uint8[n, t], the same of the rest of the vectors; None where heads are all of them.
+        lengths: float32[n], >= 0, how much a tail can add; None without tails.
+    """
+
+    heads: NDArray[np.uint8]
+    residuals: NDArray[np.float32] | None = None
+    tails: NDArray[np.uint8] | None = None
+    lengths: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def part(self, begin: int, end: int) -> Rows:
+        """Some of them."""
+        some = slice(begin, end)
+        others = (None if each is None else each[some] for each in (self.residuals, self.tails, self.lengths))
+        return Rows(self.heads[some], *others)  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class QueryTails:
+    """What belongs to the tails of rows.
+
+    For row i and query j the exact value is, in units of the query,
+    ``head product + units[j] * tail product`` within ``residuals[i] * gains[j] + margins[j]``, and
+    ``head product`` within ``residuals[i] * gains[j] + margins[j] + lengths[i] * reaches[j]``.
+
+    Attributes:
+        codes: int8[p, t].
+        units: float32[p], >= 0, what one of the tails' product is worth beside one of the heads'.
+        reaches: float32[p], >= 0.
+    """
+
+    codes: NDArray[np.int8]
+    units: NDArray[np.float32]
+    reaches: NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Queries:
     """Vectors of 8-bit numbers to be multiplied with the rows, and how far the products are from what they stand for.
 
     For row i and query j: ``|exact / units[j] - product| <= residuals[i] * gains[j] + margins[j]``.
 
     Attributes:
-        codes: int8[p, d], -127..127.
+        codes: int8[p, h], -127..127.
         gains: float32[p], >= 0.
         margins: float32[p], >= 0.
         units: float64[p], > 0, what one of the integer product is worth.
+        tails: for rows that have them.
     """
 
     codes: NDArray[np.int8]
     gains: NDArray[np.float32]
     margins: NDArray[np.float32]
     units: NDArray[np.float64]
+    tails: QueryTails | None = None
 
     @classmethod
     def exact(cls, codes: NDArray[np.int8]) -> Queries:
@@ -108,7 +164,8 @@ class Queries:
     def part(self, begin: int, end: int) -> Queries:
         """Some of them."""
         some = slice(begin, end)
-        return Queries(self.codes[some], self.gains[some], self.margins[some], self.units[some])
+        tails = self.tails and QueryTails(*(each[some] for each in dataclasses.astuple(self.tails)))
+        return Queries(self.codes[some], self.gains[some], self.margins[some], self.units[some], tails)
 
 
 def biased(values: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -143,7 +200,7 @@ def best_inner_products(
     def exact(numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return integer_products(queries, codes, numbers, rows)
 
-    return nearest(Queries.exact(queries), codes, None, count, selected, exact)
+    return nearest(Queries.exact(queries), Rows(codes), count, selected, exact)
 
 
 def integer_products(
@@ -157,8 +214,7 @@ def integer_products(
 
 def nearest(
     queries: Queries,
-    codes: NDArray[np.uint8],
-    residuals: NDArray[np.float32] | None,
+    rows: Rows,
     count: int,
     selected: NDArray[np.bool_] | None,
     exact: Exact,
@@ -167,8 +223,7 @@ def nearest(
 
     Args:
         queries: the vectors and the bounds of their products.
-        codes: uint8[n, d], C-contiguous, ``biased``.
-        residuals: float32[n], >= 0, the part of the bounds that belongs to the row; None for zeros.
+        rows: what they are multiplied with; both have tails or none has.
         count: rows wanted a query, >= 0.
         selected: bool[n], rows that may be found; None for all.
         exact: the values that are asked for, where a bound does not decide.
@@ -176,18 +231,19 @@ def nearest(
     Returns:
         A query (rows int64[at most count], exact values float64), largest first, equal ones in ascending order.
     """
-    total, dimension = codes.shape
+    total, dimension = rows.heads.shape
+    if rows.tails is not None:
+        dimension = max(dimension, rows.tails.shape[1])
     if total > MOST_ROWS or dimension > MOST_DIMENSIONS:
         raise ValueError(f"{total:,} rows of {dimension:,} numbers are more than products of 32 bits can be taken of")
-    rows = None if selected is None else np.flatnonzero(selected).astype(np.int32)
-    left = total if rows is None else len(rows)
+    chosen = None if selected is None else np.flatnonzero(selected).astype(np.int32)
+    left = total if chosen is None else len(chosen)
     if not len(queries) or not left or count <= 0:
         return [_nothing() for _ in range(len(queries))]
     if left <= count:
-        every = np.arange(total) if rows is None else rows.astype(np.int64)
+        every = np.arange(total) if chosen is None else chosen.astype(np.int64)
         return workers().map(lambda query: _valued(query, every, exact, count), range(len(queries)))
-    rounded = _with_rounding(queries, codes, residuals is None)
-    scan = _Scan(rounded, codes, residuals, rows, count, exact)
+    scan = _Scan(_with_rounding(queries, rows), rows, chosen, count, exact)
     answers: list[Found] = []
     group = max(1, _P.buffers // scan.buffer_bytes)
     for begin in range(0, len(queries), group):
@@ -201,23 +257,24 @@ class _Scan:
     def __init__(
         self,
         queries: Queries,
-        codes: NDArray[np.uint8],
-        residuals: NDArray[np.float32] | None,
-        rows: NDArray[np.int32] | None,
+        rows: Rows,
+        chosen: NDArray[np.int32] | None,
         count: int,
         exact: Exact,
     ) -> None:
         self._queries = queries
         self._source = _Source(
-            codes,
-            np.zeros(0, np.int32) if rows is None else rows,
-            np.zeros(0, np.float32) if residuals is None else residuals,
+            rows.heads,
+            np.zeros(0, np.int32) if chosen is None else chosen,
+            np.zeros(0, np.float32) if rows.residuals is None else rows.residuals,
+            np.zeros((0, 0), np.uint8) if rows.tails is None else rows.tails,
+            np.zeros(0, np.float32) if rows.lengths is None else rows.lengths,
         )
-        self._left = len(codes) if rows is None else len(rows)
+        self._left = len(rows) if chosen is None else len(chosen)
         self._count = count
         self._exact = exact
         # Bounds that overlap leave a few times as many rows as are wanted.
-        self._capacity = (2 if residuals is None else 8) * count + 4 * _P.block
+        self._capacity = (2 if rows.residuals is None else 8) * count + 4 * max(_P.block, _P.loop_block)
         self.buffer_bytes = 12 * self._capacity
 
     def run(self, begin: int, end: int) -> list[Found]:
@@ -266,10 +323,10 @@ class _Scan:
                 done = scan.select(done, start, end, asides.buffers)
                 if done == end:
                     break
-                asides.settle(2 * _P.block, number, self._exact)
+                asides.settle(2 * scan.block, number, self._exact)
             if len(self._source.residuals) and end >= sharpened:
                 asides.sharpen(number, self._exact)
-                sharpened = first + 4 * (sharpened - first)
+                sharpened = first + 8 * (sharpened - first)
         return asides
 
 
@@ -277,11 +334,15 @@ class _Source(NamedTuple):
     """What is searched, for the kernels."""
 
     codes: NDArray[np.uint8]
-    """uint8[n, d], biased."""
+    """uint8[n, h], biased."""
     rows: NDArray[np.int32]
     """Those that may be found; empty for all."""
     residuals: NDArray[np.float32]
     """float32[n]; empty for zeros."""
+    tails: NDArray[np.uint8]
+    """uint8[n, t], biased; empty where there are none."""
+    lengths: NDArray[np.float32]
+    """float32[n]; empty where there are no tails."""
 
 
 class _Asked(NamedTuple):
@@ -293,6 +354,14 @@ class _Asked(NamedTuple):
     """int32[p], what the bias of the rows adds to the products."""
     gains: NDArray[np.float32]
     """float32[p]."""
+    tails: NDArray[np.int8]
+    """int8[p, t]."""
+    tail_biases: NDArray[np.int32]
+    """int32[p], as ``biases``."""
+    tail_units: NDArray[np.float32]
+    """float32[p]."""
+    reaches: NDArray[np.float32]
+    """float32[p]; zeros where there are no tails."""
 
 
 class _Buffers(NamedTuple):
@@ -312,20 +381,45 @@ class _Buffers(NamedTuple):
     """float32[p], shared by all threads."""
 
 
+class _NearPairs(NamedTuple):
+    """Pairs that are looked at more closely, for the kernels."""
+
+    places: NDArray[np.int32]
+    """Of rows in their block."""
+    queries: NDArray[np.int32]
+    products: NDArray[np.int32]
+
+
+def _room_for_pairs(most: int) -> _NearPairs:
+    return _NearPairs(*(np.empty(most, np.int32) for _ in range(3)))
+
+
 def _asked(queries: Queries) -> _Asked:
-    return _Asked(_aligned(queries.codes), _biases(queries.codes), queries.gains)
+    none = np.zeros(len(queries), np.float32)
+    tails = queries.tails or QueryTails(np.zeros((len(queries), 0), np.int8), none, none)
+    return _Asked(
+        _aligned(queries.codes),
+        _biases(queries.codes),
+        queries.gains,
+        _aligned(tails.codes),
+        _biases(tails.codes),
+        tails.units,
+        tails.reaches,
+    )
 
 
 class _Loop:
     """Multiplies and selects in compiled loops; not thread-safe."""
 
-    step = 64 * _P.block
+    block = _P.loop_block
+    step = 16 * block
 
     def __init__(self, source: _Source, queries: Queries, count: int) -> None:
         self._source = source
         self._asked = _asked(queries)
         self._count = count
-        self._products = np.empty((len(queries), _P.block), np.int32)
+        self._products = np.empty((len(queries), self.block), np.int32)
+        self._pairs = _room_for_pairs(self.block * len(queries))
 
     def multiply(self, start: int, end: int) -> None:
         """Nothing: ``select`` does it, block by block."""
@@ -333,7 +427,7 @@ class _Loop:
     def select(self, begin: int, start: int, end: int, buffers: _Buffers) -> int:
         """Puts aside what may be wanted of rows begin..end. Returns where it ended for want of room."""
         done: int = _multiply_and_select(
-            self._products, begin, end, _P.block, self._count, self._source, self._asked, buffers
+            self._products, begin, end, self.block, self._count, self._source, self._asked, buffers, self._pairs
         )
         return done
 
@@ -341,6 +435,7 @@ class _Loop:
 class _Tiles:
     """Multiplies tiles by onnxruntime and selects from them; not thread-safe."""
 
+    block = _P.block
     step = _P.tile
 
     def __init__(self, source: _Source, queries: Queries, count: int) -> None:
@@ -348,7 +443,10 @@ class _Tiles:
         self._asked = _asked(queries)
         self._product = _TileProduct(queries.codes)
         self._count = count
-        self._products = np.empty((_P.tile, len(queries)), np.int32)
+        # Vectors that begin within a line may end behind it.
+        room = np.empty(_P.tile * len(queries) + LANES, np.int32)
+        self._products = room[:-LANES].reshape(_P.tile, len(queries))
+        self._pairs = _room_for_pairs(self.block * len(queries))
 
     def multiply(self, start: int, end: int) -> None:
         """Multiplies rows start..end."""
@@ -358,7 +456,7 @@ class _Tiles:
     def select(self, begin: int, start: int, end: int, buffers: _Buffers) -> int:
         """Puts aside what may be wanted of rows begin..end. Returns where it ended for want of room."""
         done: int = _select(
-            self._products, begin, start, end, _P.block, self._count, self._source, self._asked, buffers
+            self._products, begin, start, end, self.block, self._count, self._source, self._asked, buffers, self._pairs
         )
         return done
 
@@ -392,10 +490,10 @@ class _Asides:
             rows = to.rows[query, : to.sizes[query]].astype(np.int64)
             kept, exactly = _valued(number + int(query), rows, exact, self._count)
             values = (exactly / self._units[query]).astype(np.float32)
-            lower = np.nextafter(values, np.float32(-np.inf))
+            lower = _below(values)
             to.rows[query, : len(kept)] = kept
             to.lower[query, : len(kept)] = lower
-            to.upper[query, : len(kept)] = np.nextafter(values, np.float32(np.inf))
+            to.upper[query, : len(kept)] = _above(values)
             to.sizes[query] = len(kept)
             to.fill[query] = capacity - room // 2
             to.thresholds[query] = max(lower[-1] - to.slack[query], to.thresholds[query])
@@ -406,14 +504,25 @@ class _Asides:
         queries, places = np.empty(to.sizes.sum(), np.int64), np.empty(to.sizes.sum(), np.int64)
         found = _likeliest(self._count, to, queries, places)
         queries, places = queries[:found], places[:found]
-        values = exact(number + queries, to.rows[queries, places].astype(np.int64)) / self._units[queries]
-        lower = np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+        exactly = exact(number + queries, to.rows[queries, places].astype(np.int64))
+        values = (exactly / self._units[queries]).astype(np.float32)
+        lower = _below(values)
         to.lower[queries, places] = lower
-        to.upper[queries, places] = np.nextafter(values.astype(np.float32), np.float32(np.inf))
+        to.upper[queries, places] = _above(values)
         worst = np.full(len(to.sizes), np.inf, np.float32)
         np.minimum.at(worst, queries, lower)
         sure = np.isfinite(worst)
         to.thresholds[sure] = np.maximum(to.thresholds[sure], worst[sure] - self._margins[sure])
+
+
+def _below(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    lower: NDArray[np.float32] = np.nextafter(values, np.float32(-np.inf))
+    return lower
+
+
+def _above(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    upper: NDArray[np.float32] = np.nextafter(values, np.float32(np.inf))
+    return upper
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -489,17 +598,33 @@ def _biases(queries: NDArray[np.int8]) -> NDArray[np.int32]:
     return biases
 
 
-def _with_rounding(queries: Queries, codes: NDArray[np.uint8], products_alone: bool) -> Queries:
+def _with_rounding(queries: Queries, rows: Rows) -> Queries:
     """The queries with what float32 may add to the errors of their bounds; nothing where all numbers are whole."""
-    dimension = codes.shape[1]
-    if products_alone and not queries.margins.any() and dimension * BIAS * BIAS < 2**24:
+    dimension = rows.heads.shape[1]
+    if rows.residuals is None and queries.tails is None and not queries.margins.any() and dimension * BIAS**2 < 2**24:
         return queries
-    largest = BIAS * np.sqrt(dimension) * np.linalg.norm(queries.codes.astype(np.float32), axis=1)
+    # A bound and the threshold it is compared with come of a dozen operations, each off by 2**-24 at most.
+    most = _largest_products(queries.codes)
+    tails = queries.tails
+    if tails is not None:
+        most = most + _largest_products(tails.codes) * tails.units
+        tails = dataclasses.replace(tails, reaches=_widened(tails.reaches))
     return dataclasses.replace(
         queries,
-        gains=(queries.gains * (1 + 2.0**-20)).astype(np.float32),
-        margins=(queries.margins * (1 + 2.0**-20) + largest * 2.0**-22).astype(np.float32),
+        gains=_widened(queries.gains),
+        margins=_widened(queries.margins + most * 2.0**-20),
+        tails=tails,
     )
+
+
+def _largest_products(codes: NDArray[np.int8]) -> NDArray[np.float64]:
+    """No product of a row with int8[p, d] is larger: float64[p]."""
+    products: NDArray[np.float64] = BIAS * np.sqrt(codes.shape[1]) * np.linalg.norm(codes.astype(np.float64), axis=1)
+    return products
+
+
+def _widened(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    return (values * (1 + 2.0**-20)).astype(np.float32)
 
 
 def _aligned(codes: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -678,68 +803,123 @@ def _keep_wanted(rows: Any, lower: Any, upper: Any, likeliest: Any, ends: Any, s
 _FILL = 2
 """Times the count wanted that is put aside before a threshold is raised, at least."""
 
-_LANES = 32
-"""Queries that are compared with their thresholds before one of them is looked at by itself."""
+_NEAR = 32
+"""Rows that share a threshold in whole numbers, by the widest bounds of them."""
+
+_NEVER = np.int32(2**31 - 1)
+"""What no product reaches."""
 
 
 @kernel
-def _block_of(first: Any, source: Any, rows: Any, residuals: Any) -> None:
+def _block_of(first: Any, last: Any, source: Any, rows: Any, residuals: Any, lengths: Any) -> Any:
     """The numbers of the next rows, and what is on record of them (zeros, where nothing is)."""
+    rows = rows[: last - first]
+    if len(source.rows):
+        rows[:] = source.rows[first:last]
+        if len(source.residuals):
+            for i in range(len(rows)):
+                residuals[i] = source.residuals[rows[i]]
+        if len(source.lengths):
+            for i in range(len(rows)):
+                lengths[i] = source.lengths[rows[i]]
+        return rows, residuals, lengths
     for i in range(len(rows)):
-        rows[i] = source.rows[first + i] if len(source.rows) else first + i
+        rows[i] = first + i
     if len(source.residuals):
-        for i in range(len(rows)):
-            residuals[i] = source.residuals[rows[i]]
+        residuals = source.residuals[first:last]
+    if len(source.lengths):
+        lengths = source.lengths[first:last]
+    return rows, residuals, lengths
 
 
 @kernel
-def _select_lines(products: Any, rows: Any, residuals: Any, asked: Any, to: Any) -> None:
-    """Puts aside of int32[rows, queries]: queries beside each other in a vector."""
-    # Taken out of the tuples here: each look into one counts references.
-    asides, lower, upper, sizes, thresholds = to.rows, to.lower, to.upper, to.sizes, to.thresholds
-    for i in range(len(rows)):
-        line, residual = products[i], residuals[i]
-        for begin in range(0, len(sizes), _LANES):
-            end = min(begin + _LANES, len(sizes))
-            some, limits, gains = line[begin:end], thresholds[begin:end], asked.gains[begin:end]
-            hit = False
-            for j in range(len(some)):
-                hit |= np.float32(some[j]) + residual * gains[j] >= limits[j]
-            if hit:
-                for j in range(len(some)):
-                    if np.float32(some[j]) + residual * gains[j] >= limits[j]:
-                        value, width = np.float32(some[j]), residual * gains[j]
-                        if value + width >= limits[j]:
-                            at = sizes[begin + j]
-                            asides[begin + j, at] = rows[i]
-                            lower[begin + j, at] = value - width
-                            upper[begin + j, at] = value + width
-                            sizes[begin + j] = at + 1
+def _limit(threshold: Any, residual: Any, gain: Any, length: Any, reach: Any) -> Any:
+    """The least whole product with which a row of these bounds may reach a threshold."""
+    least = threshold - residual * gain - length * reach
+    return np.int32(np.floor(min(max(least, np.float32(-(2.0**31))), np.float32(2.0**31 - 128))))
 
 
 @kernel
-def _select_columns(products: Any, rows: Any, residuals: Any, asked: Any, to: Any) -> None:
-    """Puts aside of int32[queries, rows]: rows beside each other in a vector."""
+def _look_closer(
+    size: Any, pairs: Any, rows: Any, residuals: Any, lengths: Any, source: Any, asked: Any, to: Any
+) -> None:
+    """Puts aside of the pairs what its own bounds, and then its tail, leave wanted."""
     # Taken out of the tuples here: each look into one counts references.
     asides, lower, upper, sizes, thresholds = to.rows, to.lower, to.upper, to.sizes, to.thresholds
-    for j in range(len(sizes)):
-        line, limit, gain = products[j], thresholds[j], asked.gains[j]
-        for begin in range(0, len(rows), _LANES):
-            end = min(begin + _LANES, len(rows))
-            some, near = line[begin:end], residuals[begin:end]
-            hit = False
-            for i in range(len(some)):
-                hit |= np.float32(some[i]) + near[i] * gain >= limit
-            if hit:
-                for i in range(len(some)):
-                    if np.float32(some[i]) + near[i] * gain >= limit:
-                        value, width = np.float32(some[i]), near[i] * gain
-                        if value + width >= limit:
-                            at = sizes[j]
-                            asides[j, at] = rows[begin + i]
-                            lower[j, at] = value - width
-                            upper[j, at] = value + width
-                            sizes[j] = at + 1
+    gains, reaches, memory = asked.gains, asked.reaches, source.tails
+    tails, tail_biases, tail_units = asked.tails, asked.tail_biases, asked.tail_units
+    places, queries, products = pairs.places, pairs.queries, pairs.products
+    left = 0
+    for n in range(size):
+        i, j = places[n], queries[n]
+        width = residuals[i] * gains[j] + lengths[i] * reaches[j]
+        if np.float32(products[n]) + width >= thresholds[j]:
+            places[left], queries[left], products[left] = i, j, products[n]
+            left += 1
+            if len(memory):
+                prefetch(memory[rows[i]])
+    for n in range(left):
+        i, j = places[n], queries[n]
+        value, width = np.float32(products[n]), residuals[i] * gains[j]
+        if len(memory):
+            value += np.float32(dot(memory[rows[i]], tails[j]) - tail_biases[j]) * tail_units[j]
+        if value + width >= thresholds[j]:
+            at = sizes[j]
+            asides[j, at] = rows[i]
+            lower[j, at] = value - width
+            upper[j, at] = value + width
+            sizes[j] = at + 1
+
+
+@kernel
+def _select_lines(
+    products: Any, rows: Any, residuals: Any, lengths: Any, source: Any, asked: Any, to: Any, limits: Any, pairs: Any
+) -> None:
+    """Puts aside of int32[rows x queries]: queries beside each other in a vector."""
+    thresholds, gains, reaches = to.thresholds, asked.gains, asked.reaches
+    places, queries, values = pairs.places, pairs.queries, pairs.products
+    size = 0
+    for first in range(0, len(rows), _NEAR):
+        last = min(first + _NEAR, len(rows))
+        residual, length = largest(residuals, first, last), largest(lengths, first, last)
+        for j in range(len(thresholds)):
+            limits[j] = _limit(thresholds[j], residual, gains[j], length, reaches[j])
+        for i in range(first, last):
+            line = i * len(thresholds)
+            for begin in range(0, len(limits), LANES):
+                hits = reached(products, line + begin, limits, begin)
+                while hits:
+                    at = begin + np.int64(lowest(hits))
+                    places[size], queries[size], values[size] = i, at, products[line + at]
+                    size += 1
+                    hits &= hits - np.uint64(1)
+    if size:
+        _look_closer(size, pairs, rows, residuals, lengths, source, asked, to)
+
+
+@kernel
+def _select_columns(
+    products: Any, block: Any, rows: Any, residuals: Any, lengths: Any, source: Any, asked: Any, to: Any, pairs: Any
+) -> None:
+    """Puts aside of int32[queries x block]: rows beside each other in a vector."""
+    thresholds, gains, reaches = to.thresholds, asked.gains, asked.reaches
+    places, queries, values = pairs.places, pairs.queries, pairs.products
+    size = 0
+    for first in range(0, len(rows), LANES):
+        last = min(first + LANES, len(rows))
+        residual, length = largest(residuals, first, last), largest(lengths, first, last)
+        for j in range(len(thresholds)):
+            line = j * block + first
+            hits = all_reached(products, line, _limit(thresholds[j], residual, gains[j], length, reaches[j]))
+            if last - first < LANES:
+                hits &= (np.uint64(1) << np.uint64(last - first)) - np.uint64(1)
+            while hits:
+                i = np.int64(lowest(hits))
+                places[size], queries[size], values[size] = first + i, j, products[line + i]
+                size += 1
+                hits &= hits - np.uint64(1)
+    if size:
+        _look_closer(size, pairs, rows, residuals, lengths, source, asked, to)
 
 
 @kernel
@@ -753,29 +933,40 @@ def _select(
     source: Any,
     asked: Any,
     to: Any,
+    pairs: Any,
 ) -> Any:
     """Puts aside what may be wanted of rows begin..end, whose products begin with row start. Returns where it ended."""
-    all_rows, residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
+    all_rows, residuals, lengths = np.empty(block, np.int32), np.zeros(block, np.float32), np.zeros(block, np.float32)
+    limits = np.full(-(-len(to.sizes) // LANES) * LANES, _NEVER, np.int32)
     for first in range(begin, end, block):
         if not _make_room(block, count, to):
             return first
         last = min(first + block, end)
-        rows = all_rows[: last - first]
-        _block_of(first, source, rows, residuals)
-        _select_lines(products[first - start : last - start], rows, residuals, asked, to)
+        rows, near, long = _block_of(first, last, source, all_rows, residuals, lengths)
+        some = products[first - start : last - start].reshape(-1)
+        _select_lines(some, rows, near, long, source, asked, to, limits, pairs)
     return end
 
 
-_AHEAD = 16
-"""Rows ahead of the one that is multiplied of which memory is asked for: the processor's guesses end with a page."""
+_AHEAD = 8192
+"""Bytes ahead of the row that is multiplied of which memory is asked for: the processor's guesses end with a page."""
 
 
 @kernel
 def _multiply(codes: Any, rows: Any, queries: Any, biases: Any, products: Any) -> None:
+    ahead = max(1, _AHEAD // codes.shape[1])
+    first = rows[0]
+    if rows[-1] - first == len(rows) - 1:
+        for i in range(len(rows)):
+            row = codes[first + i]
+            if first + i + ahead < len(codes):
+                prefetch(codes[first + i + ahead])
+            for j in range(len(queries)):
+                products[j, i] = dot(row, queries[j]) - biases[j]
+        return
     for i in range(len(rows)):
-        next_row = rows[i + _AHEAD] if i + _AHEAD < len(rows) else rows[i] + _AHEAD
-        if next_row < len(codes):
-            prefetch(codes[next_row])
+        if i + ahead < len(rows):
+            prefetch(codes[rows[i + ahead]])
         row = codes[rows[i]]
         for j in range(len(queries)):
             products[j, i] = dot(row, queries[j]) - biases[j]
@@ -783,15 +974,14 @@ def _multiply(codes: Any, rows: Any, queries: Any, biases: Any, products: Any) -
 
 @kernel
 def _multiply_and_select(
-    products: Any, begin: Any, end: Any, block: Any, count: Any, source: Any, asked: Any, to: Any
+    products: Any, begin: Any, end: Any, block: Any, count: Any, source: Any, asked: Any, to: Any, pairs: Any
 ) -> Any:
     """As ``_select``, and makes the products itself."""
-    all_rows, residuals = np.empty(block, np.int32), np.zeros(block, np.float32)
+    all_rows, residuals, lengths = np.empty(block, np.int32), np.zeros(block, np.float32), np.zeros(block, np.float32)
     for first in range(begin, end, block):
         if not _make_room(block, count, to):
             return first
-        rows = all_rows[: min(first + block, end) - first]
-        _block_of(first, source, rows, residuals)
+        rows, near, long = _block_of(first, min(first + block, end), source, all_rows, residuals, lengths)
         _multiply(source.codes, rows, asked.codes, asked.biases, products)
-        _select_columns(products, rows, residuals, asked, to)
+        _select_columns(products.reshape(-1), block, rows, near, long, source, asked, to, pairs)
     return end

@@ -32,11 +32,10 @@ from enrollment.images import decode_image
 from enrollment.models import pack_folder
 from enrollment.synthesis.face_templates import bulk_face_vectors, vary
 from matcher import inner_products
-from matcher.comparators import index_for
 from matcher.face import index as face_index
 from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator
+from matcher.face.index import FaceIndex, FaceView
 from matcher.gallery_view import ShortlistParameters
-from matcher.modality import IndexView, ReferenceIndex
 from matcher.positions import Modality, Position
 from matcher.templates import FaceTemplate
 from matcher.threads import use_threads, workers
@@ -52,8 +51,8 @@ class FaceGallery:
     """The same embeddings as float32[n, 512], in our index and in FAISS; other captures of some of them as probes."""
 
     rows: NDArray[np.float32]
-    index: ReferenceIndex
-    view: IndexView
+    index: FaceIndex
+    view: FaceView
     flat: Any
     probes: NDArray[np.float32]
     mates: NDArray[np.int64]
@@ -67,7 +66,7 @@ class FaceGallery:
 @pytest.fixture(scope="module")
 def gallery(sizes: Sizes) -> FaceGallery:
     rows = bulk_face_vectors(sizes.faces, SEED, dimension=DIMENSION)
-    index = index_for(Modality.FACE, COMPACT_ALGORITHM)
+    index = FaceIndex()
     flat: Any = faiss.IndexFlatIP(DIMENSION)
     for start in range(0, len(rows), 50_000):
         chunk = rows[start : start + 50_000]
@@ -203,7 +202,8 @@ def test_search(
             operations=number,
             rounds=sizes.rounds if number == 1 else sizes.slow_rounds,
         )
-        work = Work(read_bytes=float(len(gallery.rows) * DIMENSION), int8_products=float(gallery.rows.size * number))
+        numbers = float(len(gallery.rows) * gallery.view.numbers_scanned)
+        work = Work(read_bytes=numbers, int8_products=numbers * number)
         seconds = benchmark.extra_info["seconds_per_operation"] * number
         benchmark.extra_info.update(
             limit=distance(seconds, work, measured_limits(threads)),

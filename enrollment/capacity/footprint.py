@@ -102,7 +102,7 @@ def _reference(modality: Modality, p: FootprintParameters) -> list[tuple[str, fl
             ("verification codes", 0, 2 * 8 * iris.verification.columns),
         ]
     numbers = FaceIndexParameters().usual_dimension
-    return [("codes", numbers + 4, 0), ("exact vectors", 0, 4 * numbers)]
+    return [("codes", numbers + 8, 0), ("exact vectors", 0, 4 * numbers)]
 
 
 def _roster(people: People, p: FootprintParameters) -> float:

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.dot_product import prefetch
 from matcher.errors import InvalidInput, ModelMismatch, TemplateInvalid
 from matcher.positions import Modality
 from matcher.templates import FaceTemplate, Template
@@ -62,13 +63,15 @@ def cosines_of_pairs(
 ) -> NDArray[np.float64]:
     """``cosines`` of pairs: probe ``numbers[i]`` of float32[p, d] with row ``chosen[i]`` of float32[n, d]."""
     scores = np.empty(len(chosen), np.float64)
-    _cosines(rows, probes, numbers, chosen, scores)
+    _cosines(rows, rows.view(np.uint8), probes, numbers, chosen, scores)
     return scores
 
 
 @_summing_kernel
-def _cosines(rows: Any, probes: Any, numbers: Any, chosen: Any, scores: Any) -> None:
+def _cosines(rows: Any, memory: Any, probes: Any, numbers: Any, chosen: Any, scores: Any) -> None:
     for i in range(len(chosen)):
+        if i + 1 < len(chosen):
+            prefetch(memory[chosen[i + 1]])
         row, probe = rows[chosen[i]], probes[numbers[i]]
         total = 0.0
         for k in range(len(row)):

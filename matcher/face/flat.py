@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from matcher.face.parameters import FaceIndexParameters
 from matcher.face.storage import FaceRows
-from matcher.inner_products import BIAS, Queries
+from matcher.inner_products import BIAS, Queries, Rows, integer_products
 
 _faiss: Any = faiss
 """FAISS without its type stubs, which do not know what its Python wrappers accept (arrays and keyword arguments)."""
@@ -74,41 +74,51 @@ def candidates_by_codes(
     alive, search = _selection(len(rows), selected)
     if not alive:
         return [np.zeros(0, np.int64)] * len(queries)
-    # The few rows whose codes say least about them would widen the bounds of all: they are candidates at once.
-    usual = 2.0 * float(np.median(rows.residuals))
-    unusual = rows.residuals > usual
-    if selected is not None:
-        unusual &= selected
-    always = np.flatnonzero(unusual).astype(np.int64)
-    index = code_index(rows.codes)
+    index = code_index(rows.coded.heads)
     return [
-        np.union1d(always, _by_codes(index, rows, queries.part(i, i + 1), count, alive, search, usual, parameters))
+        _by_codes(index, rows.coded, queries.part(i, i + 1), count, alive, selected, search, parameters)
         for i in range(len(queries))
     ]
 
 
 def _by_codes(
     index: Any,
-    rows: FaceRows,
+    coded: Rows,
     query: Queries,
     count: int,
     alive: int,
+    selected: NDArray[np.bool_] | None,
     search: Any,
-    usual: float,
     parameters: FaceIndexParameters,
 ) -> NDArray[np.int64]:
-    gain, margin = float(query.gains[0]), float(query.margins[0])
-    largest = BIAS * np.sqrt(rows.dimension) * float(np.linalg.norm(query.codes.astype(np.float64)))
-    margin += 2.0 * rows.dimension * parameters.rounding * largest
-    fetch = min(4 * count + parameters.spare, alive)
+    assert coded.residuals is not None
+    dimension = coded.heads.shape[1]
+    margin = float(query.margins[0])
+    margin += 2.0 * dimension * parameters.rounding * BIAS * np.sqrt(dimension) * float(np.linalg.norm(query.codes))
+    errors = coded.residuals.astype(np.float64) * float(query.gains[0])
+    widths = errors
+    if query.tails is not None and coded.lengths is not None:
+        widths = errors + coded.lengths.astype(np.float64) * float(query.tails.reaches[0])
+    # The few rows whose heads say least about them would widen the bounds of all: they are candidates at once.
+    usual = 2.0 * float(np.median(widths))
+    unusual = widths > usual
+    if selected is not None:
+        unusual &= selected
+    always = np.flatnonzero(unusual).astype(np.int64)
+    fetch = min((4 if query.tails is None else 40) * count + parameters.spare, alive)
     while True:
-        products, found = index.search(query.codes.astype(np.float32), fetch, params=search)
-        widths = rows.residuals[found[0]] * gain + margin
+        products, ids = index.search(query.codes.astype(np.float32), fetch, params=search)
+        found: NDArray[np.int64] = ids[0].astype(np.int64)
         if fetch == alive:
-            return np.asarray(found[0], np.int64)
-        threshold = np.partition(products[0] - widths, fetch - count)[fetch - count]
-        if products[0, -1] + usual * gain + margin < threshold:
-            return np.asarray(found[0][products[0] + widths >= threshold], np.int64)
+            return found
+        values = products[0].astype(np.float64)
+        if query.tails is not None and coded.tails is not None:
+            number = np.zeros(len(found), np.int64)
+            values += float(query.tails.units[0]) * integer_products(query.tails.codes, coded.tails, number, found)
+        threshold = np.partition(values - errors[found] - margin, fetch - count)[fetch - count]
+        if products[0, -1] + usual + margin < threshold:
+            wanted: NDArray[np.int64] = found[values + errors[found] + margin >= threshold]
+            return np.union1d(always, wanted)
         fetch = min(4 * fetch, alive)
 
 

@@ -3,8 +3,9 @@ looks at first.
 
 Steps of a shortlist (``FaceScan.KERNELS``):
 
-1. A coarse pass over 8-bit codes gives, for each pair, a score with the bounds that follow from the lengths of what
-   codes leave out (``FaceRows.queries``); see ``matcher.inner_products`` for the pass itself.
+1. A coarse pass over the heads of 8-bit codes gives, for each pair, a score with the bounds that follow from the
+   lengths of what they leave out (``matcher.face.coding``), which the tails of few narrow; see
+   ``matcher.inner_products`` for the pass itself.
 2. Rows whose upper bound reaches the ``count``-th best lower bound are scored by the comparator's function from their
    exact vectors, in a mapped file, and ranked by score, then by row.
 
@@ -22,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from matcher.errors import ModelMismatch
+from matcher.face.coding import looked_at
 from matcher.face.comparison import COMPACT_ALGORITHM, FaceComparator, PreparedFace, cosines_of_pairs
 from matcher.face.flat import candidates_by_codes, candidates_by_vectors
 from matcher.face.parameters import FaceIndexParameters
 from matcher.face.storage import FaceRows, FaceStorage
-from matcher.inner_products import Found, least_batch, nearest, seconds
+from matcher.inner_products import MOST_ROWS, Found, least_batch, nearest, seconds
 from matcher.modality import Comparator, MemoryUse, Selection
 from matcher.templates import Template
 from matcher.threads import workers
@@ -60,6 +62,11 @@ class FaceView:
 
     def __len__(self) -> int:
         return 0 if self._rows is None else len(self._rows)
+
+    @property
+    def numbers_scanned(self) -> int:
+        """How many numbers of each reference a search looks at, those of its head; all are where there is none."""
+        return 0 if self._rows is None else self._rows.coding.head
 
     def shortlist(
         self, probes: Sequence[PreparedFace], count: int, selected: Selection = None
@@ -99,7 +106,7 @@ class FaceView:
             scan = automatic(len(rows), len(probes), self._parameters)
         if scan is FaceScan.KERNELS:
             queries = rows.queries(probes, self._parameters)
-            return nearest(queries, rows.codes, rows.residuals, count, selected, exact)
+            return nearest(queries, rows.coded, count, selected, exact)
         return self._by_faiss(rows, probes, count, selected, scan)
 
     def _by_faiss(
@@ -129,7 +136,8 @@ class FaceView:
 class FaceIndex:
     """Face references of one model (a ``matcher.modality.ReferenceIndex``).
 
-    The dimension is that of the first reference. d + 4 bytes a reference in RAM, 4 d in a mapped file.
+    The dimension is that of the first reference. d + 8 bytes a reference in RAM, 4 d in a mapped file. The codes are
+    fitted to the first references, and once more to as many as it takes to find a head.
 
     Args:
         algorithm: id of the model; templates of any other are refused.
@@ -201,7 +209,7 @@ class FaceIndex:
         if self._storage and len(rows):
             vectors = self._storage.rows().exact
             copied = FaceStorage(self._storage.dimension, self._parameters, self._folder)
-            copied.fit(vectors[rows[:: -(-len(rows) // self._parameters.fitted_on)]])
+            copied.fit(vectors[rows[looked_at(len(rows), self._parameters)]])
             copied.reserve(len(rows))
             for start in range(0, len(rows), _COPIED_AT_ONCE):
                 copied.append(vectors[rows[start : start + _COPIED_AT_ONCE]])
@@ -219,6 +227,9 @@ class FaceIndex:
         if not len(storage):
             storage.fit(vectors)
         storage.append(vectors)
+        # The first rows were too few to say what the others are like.
+        if len(storage) >= self._parameters.least_rotated > len(storage) - len(vectors) > 0:
+            storage.fit(storage.rows().exact)
         self._storage = storage
 
 
@@ -242,13 +253,14 @@ def automatic(references: int, probes: int, parameters: FaceIndexParameters) -> 
 def single_probe_scan() -> tuple[FaceScan, float, float]:
     """What searches the codes for one probe faster here, and the references a second of kernels and of FAISS.
 
-    Measured once in a process, on random vectors of 512 numbers and as many threads as searches have; takes some 50 ms.
+    Measured once in a process, on random vectors as long as heads are and as many threads as searches have; takes some
+    50 ms.
     """
+    parameters = FaceIndexParameters(least_rotated=MOST_ROWS)
     rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((_MEASURED_ON, 512), np.float32)
+    vectors = rng.standard_normal((_MEASURED_ON, parameters.usual_head), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    parameters = FaceIndexParameters()
-    storage = FaceStorage(512, parameters)
+    storage = FaceStorage(parameters.usual_head, parameters)
     storage.fit(vectors)
     storage.append(vectors)
     rates = {}

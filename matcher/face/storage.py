@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.face.coding import FaceCoding, fitted
 from matcher.face.parameters import FaceIndexParameters
 from matcher.growing import GrowingArray
-from matcher.inner_products import Queries, biased, query_levels
+from matcher.inner_products import Queries, Rows
 from matcher.mapped import MappedArray
 from matcher.modality import MemoryUse
 
-ROW_LEVELS = 127
 _ROWS_AT_ONCE = 8192
 
 
@@ -24,46 +24,29 @@ class FaceRows:
 
     Attributes:
         exact: float32[n, d], unit length.
-        codes: uint8[n, d], the embeddings divided by ``step``, rounded, as ``inner_products.biased`` stores them.
-        residuals: float32[n], length of the embedding less that of which the codes speak; never too short.
-        step: what one of the codes is worth.
+        coded: the same as codes.
+        coding: how they were made.
     """
 
     exact: NDArray[np.float32]
-    codes: NDArray[np.uint8]
-    residuals: NDArray[np.float32]
-    step: float
+    coded: Rows
+    coding: FaceCoding
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.exact)
 
     @property
     def dimension(self) -> int:
         """Numbers in an embedding."""
-        return int(self.codes.shape[1])
+        return int(self.exact.shape[1])
 
     def part(self, begin: int, end: int) -> FaceRows:
         """Some of the rows."""
-        return FaceRows(self.exact[begin:end], self.codes[begin:end], self.residuals[begin:end], self.step)
+        return FaceRows(self.exact[begin:end], self.coded.part(begin, end), self.coding)
 
     def queries(self, probes: NDArray[np.float32], parameters: FaceIndexParameters) -> Queries:
-        """Probes (float32[p, d], unit length) as queries of the codes, with the bounds that follow.
-
-        With x and q, what the codes of them say (x', q'), and c the codes of q:
-        ``|q.x - q'.x'| = |q'.(x - x') + (q - q').x| <= |q'| |x - x'| + |q - q'| |x|`` (Cauchy and Schwarz), here
-        divided by the two steps.
-        """
-        levels = query_levels()
-        wide = probes.astype(np.float64)
-        largest = np.abs(wide).max(axis=1)
-        steps = np.where(largest > 0.0, largest, 1.0) / levels
-        codes = np.rint(wide / steps[:, None])
-        left_out = np.linalg.norm(wide - codes * steps[:, None], axis=1)
-        units = steps * self.step
-        # Prepared vectors have unit length to float32.
-        margins = (left_out * (1 + 1e-6) + parameters.float64_rounding) / units
-        gains = np.linalg.norm(codes, axis=1) / self.step
-        return Queries(codes.astype(np.int8), gains.astype(np.float32), margins.astype(np.float32), units)
+        """Probes (float32[p, d], unit length) as queries of the codes."""
+        return self.coding.queries(probes, parameters)
 
 
 class FaceStorage:
@@ -82,9 +65,7 @@ class FaceStorage:
         self.dimension = dimension
         self._parameters = parameters
         self._exact = MappedArray(np.float32, (dimension,), folder)
-        self._codes = GrowingArray(np.uint8, (dimension,))
-        self._residuals = GrowingArray(np.float32)
-        self._step = 0.0
+        self._codes: _Codes | None = None
         # What readers may see: set when all of a row is written.
         self._size = 0
 
@@ -92,10 +73,15 @@ class FaceStorage:
         return self._size
 
     def fit(self, vectors: NDArray[np.float32]) -> None:
-        """Chooses the step of the codes for vectors like these (float32[n, d], n >= 1); before the first row."""
-        some = vectors[:: -(-len(vectors) // self._parameters.fitted_on)]
-        least = self._parameters.clip / np.sqrt(self.dimension)
-        self._step = float(max(least, np.quantile(np.abs(some), self._parameters.fitting))) / ROW_LEVELS
+        """Chooses the codes for vectors like these (float32[n, d], n >= 1), and makes those of the rows anew.
+
+        Due before the first row; whoever has ``rows`` keeps the codes that were.
+        """
+        codes = _Codes(fitted(vectors, self._parameters))
+        codes.reserve(self._size)
+        for start in range(0, self._size, _ROWS_AT_ONCE):
+            codes.extend(self._exact.values[start : min(start + _ROWS_AT_ONCE, self._size)])
+        self._codes = codes
 
     def reserve(self, rows: int) -> None:
         """Makes room for so many rows more, so that ``append`` of them does not fail.
@@ -104,30 +90,71 @@ class FaceStorage:
             StorageFailure: the disk has none. Nothing is changed then.
         """
         self._exact.reserve(rows)
-        self._codes.reserve(rows)
-        self._residuals.reserve(rows)
+        if self._codes:
+            self._codes.reserve(rows)
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Adds rows (float32[n, d], unit length); raises as ``reserve``. ``fit`` is due before the first."""
         self.reserve(len(vectors))
+        assert self._codes is not None
         for start in range(0, len(vectors), _ROWS_AT_ONCE):
             some = vectors[start : start + _ROWS_AT_ONCE]
-            codes = np.clip(np.rint(some / np.float32(self._step)), -ROW_LEVELS, ROW_LEVELS)
-            left_out = some.astype(np.float64) - codes.astype(np.float64) * self._step
-            residuals = np.linalg.norm(left_out, axis=1).astype(np.float32)
             self._exact.extend(some)
-            self._residuals.extend(np.nextafter(residuals, np.float32(np.inf)))
-            self._codes.extend(biased(codes.astype(np.int8)))
+            self._codes.extend(some)
         self._size += len(vectors)
 
     def rows(self) -> FaceRows:
         """All rows that there are now, without a copy."""
-        size = self._size
-        return FaceRows(self._exact.values[:size], self._codes.values[:size], self._residuals.values[:size], self._step)
+        size = self._size  # read first: codes that replace others have all these rows
+        codes = self._codes
+        assert codes is not None
+        return FaceRows(self._exact.values[:size], codes.rows(size), codes.coding)
 
     def memory(self) -> list[MemoryUse]:
         """What it takes, by part."""
         return [
-            MemoryUse("codes", self._codes.nbytes + self._residuals.nbytes, 0),
+            MemoryUse("codes", self._codes.nbytes if self._codes else 0, 0),
             MemoryUse("exact vectors", 0, self._exact.nbytes),
         ]
+
+
+class _Codes:
+    """Growing codes of one coding."""
+
+    def __init__(self, coding: FaceCoding) -> None:
+        self.coding = coding
+        self._heads = GrowingArray(np.uint8, (coding.head,))
+        self._residuals = GrowingArray(np.float32)
+        self._tails: GrowingArray[np.uint8] | None = None
+        self._lengths: GrowingArray[np.float32] | None = None
+        if coding.rotation is not None:
+            self._tails = GrowingArray(np.uint8, (len(coding.rotation) - coding.head,))
+            self._lengths = GrowingArray(np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in (self._heads, self._residuals, self._tails, self._lengths) if each)
+
+    def reserve(self, rows: int) -> None:
+        for each in (self._heads, self._residuals, self._tails, self._lengths):
+            if each is not None:
+                each.reserve(rows)
+
+    def extend(self, vectors: NDArray[np.float32]) -> None:
+        made = self.coding.encode(vectors)
+        assert made.residuals is not None
+        self._heads.extend(made.heads)
+        self._residuals.extend(made.residuals)
+        if self._tails is not None and self._lengths is not None:
+            assert made.tails is not None
+            assert made.lengths is not None
+            self._tails.extend(made.tails)
+            self._lengths.extend(made.lengths)
+
+    def rows(self, size: int) -> Rows:
+        return Rows(
+            self._heads.values[:size],
+            self._residuals.values[:size],
+            None if self._tails is None else self._tails.values[:size],
+            None if self._lengths is None else self._lengths.values[:size],
+        )

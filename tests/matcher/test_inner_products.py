@@ -14,6 +14,8 @@ from matcher import inner_products
 from matcher.inner_products import (
     MOST_ROWS,
     Queries,
+    QueryTails,
+    Rows,
     ScanParameters,
     best_inner_products,
     biased,
@@ -132,8 +134,44 @@ def test_bounds_of_any_width_give_the_exact_answer(threads: int, size: int, widt
     units = rng.uniform(0.01, 100, size)
     values *= units[:, None]
     selected = rng.random(len(rows)) < 0.8
-    found = nearest(Queries(codes, gains, margins, units), biased(rows), residuals, 70, selected, exact)
+    found = nearest(Queries(codes, gains, margins, units), Rows(biased(rows), residuals), 70, selected, exact)
     assert lists(found) == brute_force(values, 70, selected)
+
+
+@pytest.mark.parametrize("size", [1, 40, 70])
+@pytest.mark.parametrize("length", [0.0, 3.0, 1e3])
+@pytest.mark.parametrize("count", [1, 60, 3000])
+def test_rows_in_two_parts_give_the_exact_answer(threads: int, size: int, length: float, count: int) -> None:
+    """Tails of no, some and any weight, looked at where they may decide."""
+    rng = np.random.default_rng(21)
+    rows, codes = codes_of(9000, 64, seed=22, largest=31), codes_of(size, 64, seed=23, largest=31)
+    tails, tail_codes = codes_of(len(rows), 100, seed=24), codes_of(size, 100, seed=25)
+    rows[4000:4100] = rows[0]
+    tails[4000:4100] = tails[0]
+    norms, tail_norms = (np.linalg.norm(each.astype(np.float64), axis=1) for each in (tails, tail_codes))
+    weights = rng.uniform(0, length, size) / (tail_norms * norms.max())
+    residuals, gains = rng.random(len(rows)).astype(np.float32), rng.random(size).astype(np.float32)
+    margins = rng.random(size).astype(np.float32)
+    values = codes.astype(np.float64) @ rows.astype(np.float64).T
+    values += weights[:, None] * (tail_codes.astype(np.float64) @ tails.astype(np.float64).T)
+    errors = np.outer(gains, residuals) + margins[:, None]
+    values += errors * rng.uniform(-1, 1, errors.shape)
+    reaches = (weights * tail_norms * (1 + 1e-6)).astype(np.float32)
+    asked: list[int] = []
+
+    def exact(numbers: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+        asked.append(len(chosen))
+        some: NDArray[np.float64] = values[numbers, chosen]
+        return some
+
+    queries = Queries(codes, gains, margins, np.ones(size), QueryTails(tail_codes, weights.astype(np.float32), reaches))
+    lengths = (norms * (1 + 1e-6)).astype(np.float32)
+    searched = Rows(biased(rows), residuals, biased(tails), lengths)
+    for selected in (None, rng.random(len(rows)) < 0.5):
+        found = nearest(queries, searched, count, selected, exact)
+        assert lists(found) == brute_force(values, count, selected)
+    if count == 60:
+        assert sum(asked) < 0.2 * 2 * values.size
 
 
 def test_one_row_with_a_wide_bound_does_not_hide_the_others() -> None:
@@ -150,7 +188,7 @@ def test_one_row_with_a_wide_bound_does_not_hide_the_others() -> None:
         some: NDArray[np.float64] = values[numbers, chosen]
         return some
 
-    found = nearest(Queries(codes, gains, margins, units), biased(rows), residuals, 10, None, exact)
+    found = nearest(Queries(codes, gains, margins, units), Rows(biased(rows), residuals), 10, None, exact)
     assert lists(found) == brute_force(values, 10, None)
     assert sum(asked) <= 5 * 12
 

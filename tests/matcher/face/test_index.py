@@ -18,7 +18,7 @@ from matcher.face.parameters import FaceIndexParameters
 from matcher.mapped import MappedArray
 from matcher.modality import IndexView, ReferenceIndex
 from matcher.threads import use_threads
-from tests.matcher.face.embeddings import FACE_ALGORITHM, face_template, random_units
+from tests.matcher.face.embeddings import FACE_ALGORITHM, face_template, random_units, steep_units
 
 SCANS = list(FaceScan)
 
@@ -171,6 +171,74 @@ def test_equals_brute_force_for_any_rows(seed: int, dimension: int, total: int, 
         index = FaceIndex(FACE_ALGORITHM, scan, parameters)
         index.append([face_template(row) for row in rows[:-2]])
         assert [a.tolist() for a in index.view().shortlist(probes, count, selected)] == expected
+
+
+def check_with_heads(rows: NDArray[np.float32], probes: NDArray[np.float32], counts: Sequence[int], head: int) -> None:
+    """Every scan agrees with brute force, where a head of this length is found."""
+    parameters = FaceIndexParameters(flat_rows=0, least_rotated=1000)
+    selections = [None, np.random.default_rng(1).random(len(rows)) < 0.6]
+    for scan in SCANS:
+        index = FaceIndex(FACE_ALGORITHM, scan, parameters)
+        index.append([face_template(row) for row in rows])
+        view = index.view()
+        assert view.numbers_scanned == head
+        check(rows, probes, counts, selections, view)
+
+
+@pytest.mark.parametrize("multiplier", ["loop", "onnxruntime"])
+@pytest.mark.parametrize(("decay", "head"), [(8, 64), (30, 128), (200, 300)])
+def test_searches_of_heads_equal_brute_force(
+    decay: float, head: int, multiplier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of steep spectra and of flat ones, where there is no head; probes of any."""
+    monkeypatch.setattr(inner_products, "least_batch", lambda: 1 if multiplier == "onnxruntime" else 10**9)
+    rows = steep_units(1500, 300, decay=decay, seed=41)
+    probes = np.concatenate([steep_units(2, 300, decay=decay, seed=42), random_units(1, 300, seed=43), rows[7:8]])
+    check_with_heads(rows, probes, [1, 50, 1000], head)
+
+
+def test_searches_of_heads_equal_brute_force_for_ties_and_vectors_unlike_the_others() -> None:
+    base = steep_units(1400, 256, decay=15, seed=44)
+    odd = np.concatenate([random_units(20, 256, seed=45), np.eye(256, dtype=np.float32)[:5]])
+    rows = np.concatenate([base[:700], odd, np.repeat(base[5:6], 90, axis=0), base[700:]])
+    near = units(np.repeat(base[6:7], 80, axis=0) + 1e-7 * np.random.default_rng(46).standard_normal((80, 256)))
+    check_with_heads(np.concatenate([rows, near]), np.concatenate([base[5:7], odd[:1], odd[-1:]]), [1, 60, 200], 64)
+
+
+def test_long_shortlists_by_heads_equal_a_float64_product() -> None:
+    rows, probes = steep_units(40_000, 192, decay=20, seed=47), steep_units(3, 192, decay=20, seed=48)
+    scores = probes.astype(np.float64) @ rows.astype(np.float64).T
+    for scan in SCANS:
+        index = index_of(rows, scan)
+        assert index.view().numbers_scanned == 64
+        for count in (50, 1000, 20_000):
+            for found, line in zip(index.view().shortlist(prepared(probes), count), scores, strict=True):
+                assert len(set(found.tolist())) == count
+                np.testing.assert_allclose(line[found], np.sort(line)[::-1][:count], rtol=0, atol=1e-7)
+
+
+def test_a_head_is_found_when_there_are_enough_rows_and_views_keep_what_they_have() -> None:
+    rows, probes = steep_units(1500, 128, decay=8, seed=49), prepared(steep_units(2, 128, decay=8, seed=50))
+    index = FaceIndex(FACE_ALGORITHM, FaceScan.KERNELS, FaceIndexParameters(least_rotated=1000))
+    views = []
+    for start in range(0, len(rows), 300):
+        index.reserve(300)
+        index.append([face_template(row) for row in rows[start : start + 300]])
+        views.append(index.view())
+    assert [view.numbers_scanned for view in views] == [128, 128, 128, 64, 64]
+    for number, view in enumerate(views, start=1):
+        found = [answer.tolist() for answer in view.shortlist(probes, 20)]
+        assert found == [brute_force(rows[: 300 * number], probe, 20, None) for probe in probes]
+    assert index.memory()[0].ram == 1500 * (128 + 8)
+    assert index.copy(np.arange(400)).view().numbers_scanned == 128
+    assert index.copy(np.arange(1200)).view().numbers_scanned == 64
+
+
+def test_an_index_and_a_copy_with_more_rows_than_are_looked_at_have_heads() -> None:
+    assert FaceIndexParameters().fitted_on >= FaceIndexParameters().least_rotated
+    index = index_of(steep_units(9000, 128, decay=8, seed=51))
+    assert index.view().numbers_scanned == 64
+    assert index.copy(np.arange(8999)).view().numbers_scanned == 64
 
 
 def test_a_view_does_not_see_what_is_appended_later() -> None:
