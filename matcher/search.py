@@ -30,7 +30,7 @@ from matcher.fused_scores import FusedColumns, FusedScores
 from matcher.fusion import FusedScore, PositionScore, PositionScores, calibrate_positions
 from matcher.fusion_model import FusionModel
 from matcher.gallery_view import GallerySearch
-from matcher.positions import UNKNOWN_POSITIONS
+from matcher.positions import UNKNOWN_POSITIONS, Position
 from matcher.shards.backend import ShardBackend
 from matcher.stages import measure
 
@@ -89,6 +89,12 @@ class SearchRequest:
     max_candidates: int = 10
     score_threshold: float = 0.0
     target_fpir: float | None = None
+
+    @property
+    def weight(self) -> int:
+        """In how many columns of references its samples are searched: 1 for one of a known position."""
+        places = [[p for p in Position if not p.is_unknown and probe.position.may_match(p)] for probe in self.probes]
+        return sum(map(len, places))
 
     def __post_init__(self) -> None:
         _check_probes(self.probes)

@@ -7,8 +7,9 @@
    next pass waits for them for a moment that is short beside a pass. A search that finds nobody before it waits for
    nothing.
 4. A pass holds as many searches as can be answered within a bounded time, since whoever comes meanwhile waits for its
-   end. That number follows from how long passes took: it is halved after one that took longer, and doubled after a full
-   one that took less than half.
+   end. Searches count by what they weigh: one of ten fingers of unknown position takes as long as a hundred of one
+   known finger. What a pass may weigh follows from how long passes took: it is halved after one that took longer, and doubled
+   after a full one that took less than half.
 5. Searches whose deadline has passed or whose caller has gone are dropped before they cost anything.
 6. A search that fails, fails alone: where a pass ends in an error, each of its searches is made again by itself.
 """
@@ -44,23 +45,23 @@ class BatchingParameters:
     """Bounds of the queue and of passes.
 
     Attributes:
-        searches: in one pass at most.
+        weight: of the searches of one pass together at most.
         waiting: searches of each class that wait at most; more are refused. As many as a deadline of half a minute lets
             be answered at all where a search takes half a second.
         window: seconds that a pass waits for others at most.
         window_share: and no longer than this share of what the last pass took.
-        single_seconds: that a pass of single searches should take at most. Sharing what searches have in common gains
-            little beyond, and deadlines lose.
+        single_seconds: that a pass of single searches should take at most: answers leave at its end, and what searches
+            have in common is a small part of their time.
         bulk_seconds: the same of streams; single searches wait for it.
-        first: searches in the first passes, of which nothing is known yet.
+        first: weight of the first passes, of which nothing is known yet.
         singles_in_a_row: passes of single searches before streams that wait have their turn.
     """
 
-    searches: int = 64
+    weight: int = 256
     waiting: int = 64
     window: float = 0.003
     window_share: float = 0.05
-    single_seconds: float = 3.0
+    single_seconds: float = 1.0
     bulk_seconds: float = 1.0
     first: int = 8
     singles_in_a_row: int = 4
@@ -109,6 +110,7 @@ class SearchQueue(Generic[Request, Result]):
         search: makes several searches in one pass, with a result or an error for each.
         parameters: see the class.
         clock: seconds, as deadlines count them.
+        weigh: how much a search is, 1 and more.
     """
 
     def __init__(
@@ -116,17 +118,20 @@ class SearchQueue(Generic[Request, Result]):
         search: Callable[[Sequence[Request]], Sequence[Result | AmbisError]],
         parameters: BatchingParameters | None = None,
         clock: Callable[[], float] = time.monotonic,
+        weigh: Callable[[Request], int] = lambda _: 1,
     ) -> None:
         self._search = search
+        self._weigh = weigh
         self._parameters = parameters or BatchingParameters()
         self.clock = clock
         self._changed = threading.Condition()
         self._waiting: dict[Priority, collections.deque[tuple[Ticket[Request, Result], Callable[[], bool]]]] = {
             priority: collections.deque() for priority in Priority
         }
-        self._size = dict.fromkeys(Priority, min(self._parameters.first, self._parameters.searches))
+        self._size = dict.fromkeys(Priority, min(self._parameters.first, self._parameters.weight))
         self._singles = 0  # passes of single searches since the last of streams
         self._pass_seconds = 0.0
+        self._was_full = False
         self._queued_meanwhile = False
         self._busy = False
         self._closed = False
@@ -210,7 +215,7 @@ class SearchQueue(Generic[Request, Result]):
             with self._changed:
                 self._busy = False
                 if batch:
-                    self._note(priority, len(batch), self.clock() - began)
+                    self._note(priority, sum(self._weigh(t.request) for t in batch), self.clock() - began)
 
     def _wait_for_others(self) -> None:
         window = min(self._parameters.window, self._parameters.window_share * self._pass_seconds)
@@ -239,19 +244,25 @@ class SearchQueue(Generic[Request, Result]):
         return Priority.BULK
 
     def _take(self, priority: Priority) -> list[Ticket[Request, Result]]:
-        waiting = self._waiting[priority]
-        return [waiting.popleft()[0] for _ in range(min(self._size[priority], len(waiting)))]
+        """As many as a pass may hold, one at the least."""
+        waiting, room = self._waiting[priority], self._size[priority]
+        taken: list[Ticket[Request, Result]] = []
+        while waiting and (not taken or self._weigh(waiting[0][0].request) <= room):
+            taken.append(waiting.popleft()[0])
+            room -= self._weigh(taken[-1].request)
+        self._was_full = bool(waiting) or room <= 0
+        return taken
 
-    def _note(self, priority: Priority, searches: int, seconds: float) -> None:
+    def _note(self, priority: Priority, weight: int, seconds: float) -> None:
         """Keeps what the next passes are cut by."""
         self._pass_seconds = seconds
         single = priority is Priority.SINGLE
         self._singles = self._singles + 1 if single else 0
         bound = self._parameters.single_seconds if single else self._parameters.bulk_seconds
         if seconds > bound:
-            self._size[priority] = max(1, searches // 2)
-        elif 2 * seconds < bound and searches == self._size[priority]:
-            self._size[priority] = min(self._parameters.searches, 2 * searches)
+            self._size[priority] = max(1, weight // 2)
+        elif 2 * seconds < bound and self._was_full:
+            self._size[priority] = min(self._parameters.weight, 2 * max(weight, self._size[priority]))
 
     def _make(self, batch: Sequence[Ticket[Request, Result]]) -> None:
         try:

@@ -136,7 +136,9 @@ class AmbisServer:
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
         engine = SearchEngine(self._backend, calibrations, decision, fusion)
-        self._searches: SearchQueue[SearchRequest, SearchResult] = SearchQueue(engine.identify_batch, options.batching)
+        self._searches: SearchQueue[SearchRequest, SearchResult] = SearchQueue(
+            engine.identify_batch, options.batching, weigh=lambda request: request.weight
+        )
         attributes = Attributes(self._store)
         resolver = SampleResolver(
             extractor,

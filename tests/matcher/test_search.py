@@ -246,3 +246,9 @@ def test_ties_are_ranked_by_id() -> None:
     found = SearchEngine(backend, calibrations()).identify(SearchRequest((face_probe(3),), max_candidates=4))
     assert [c.subject_id for c in found.candidates] == ["p01", "p02", "p05", "p07"]
     assert found.explanation.startswith("5 people on record reach the score")
+
+
+def test_a_search_weighs_what_it_is_searched_in() -> None:
+    eye, finger = Probe(Position.IRIS_LEFT, iris(1)), Probe(Position.FINGER_UNKNOWN, face(1))
+    assert SearchRequest((face_probe(1), eye)).weight == 2
+    assert SearchRequest((face_probe(1), Probe(Position.IRIS_UNKNOWN, iris(1)), finger)).weight == 13

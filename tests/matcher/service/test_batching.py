@@ -52,7 +52,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def queue(engine: Engine) -> Iterator[SearchQueue[int, int]]:
-    parameters = BatchingParameters(searches=4, waiting=6, window=0.0, first=4)
+    parameters = BatchingParameters(weight=4, waiting=6, window=0.0, first=4)
     made = SearchQueue(engine.search, parameters, engine.clock)
     yield made
     engine.go(1000)
@@ -111,7 +111,7 @@ def test_where_a_pass_breaks_each_search_is_made_by_itself(queue: SearchQueue[in
 
 
 def test_single_searches_go_first_and_streams_get_their_turn(engine: Engine) -> None:
-    parameters = BatchingParameters(searches=1, waiting=20, window=0.0, singles_in_a_row=3)
+    parameters = BatchingParameters(weight=1, waiting=20, window=0.0, singles_in_a_row=3)
     queue = SearchQueue(engine.search, parameters, engine.clock)
     start(queue, engine)
     tickets = submit(queue, 2, 4, priority=Priority.BULK)
@@ -133,7 +133,7 @@ def test_streams_alone_get_large_passes(queue: SearchQueue[int, int], engine: En
 
 @pytest.mark.parametrize(("seconds", "expected"), [(1.0, [8, 4, 2, 1, 1]), (0.3, [8, 8, 8, 8, 8]), (0.1, [8, 16, 16])])
 def test_passes_of_streams_last_no_longer_than_is_bearable(engine: Engine, seconds: float, expected: list[int]) -> None:
-    parameters = BatchingParameters(searches=16, waiting=100, window=0.0, bulk_seconds=0.5, first=8)
+    parameters = BatchingParameters(weight=16, waiting=100, window=0.0, bulk_seconds=0.5, first=8)
     queue = SearchQueue(engine.search, parameters, engine.clock)
     engine.takes = seconds
     start(queue, engine)
@@ -196,7 +196,7 @@ def test_a_caller_does_not_wait_beyond_its_deadline(queue: SearchQueue[int, int]
 
 
 def test_a_pass_waits_for_those_that_come_back_where_there_was_a_queue(engine: Engine) -> None:
-    parameters = BatchingParameters(searches=3, window=20.0, window_share=1.0, single_seconds=99.0, first=3)
+    parameters = BatchingParameters(weight=3, window=20.0, window_share=1.0, single_seconds=99.0, first=3)
     queue = SearchQueue(engine.search, parameters, engine.clock)
     engine.takes = 20.0
     first = start(queue, engine)
@@ -235,3 +235,15 @@ def test_many_callers_at_once_each_get_their_own_answer() -> None:
         )
         assert list(answers) == [3 * n for n in numbers]
     queue.close()
+
+
+def test_heavy_searches_do_not_share_a_pass_that_they_fill(engine: Engine) -> None:
+    """Weights are the numbers themselves: 2 and 6 fill a pass of 8, 20 goes alone."""
+    made = SearchQueue(engine.search, BatchingParameters(weight=8, window=0.0, first=8), engine.clock, weigh=int)
+    tickets = [made.submit(2, Priority.SINGLE, FAR)]
+    engine.wait()
+    tickets += [made.submit(number, Priority.SINGLE, FAR) for number in (2, 6, 2, 20, 4, 4, 4)]
+    engine.go(1000)
+    assert [ticket.result() for ticket in tickets] == [4, 4, 12, 4, 40, 8, 8, 8]
+    assert engine.passes == [[2], [2, 6], [2], [20], [4, 4], [4]]
+    made.close()
