@@ -8,8 +8,8 @@
    nothing.
 4. A pass holds as many searches as can be answered within a bounded time, since whoever comes meanwhile waits for its
    end. Searches count by what they weigh: one of ten fingers of unknown position takes as long as a hundred of one
-   known finger. What a pass may weigh follows from how long passes took: it is halved after one that took longer, and doubled
-   after a full one that took less than half.
+   known finger. What a pass may weigh follows from how long passes took: it is halved after one that took longer, and
+   doubled after a full one that took less than half.
 5. Searches whose deadline has passed or whose caller has gone are dropped before they cost anything.
 6. A search that fails, fails alone: where a pass ends in an error, each of its searches is made again by itself.
 """
