@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,10 +27,9 @@ from matcher.threads import use_threads
 
 
 @pytest.fixture(params=[1, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+def threads(request: pytest.FixtureRequest) -> int:
     use_threads(request.param)
-    yield request.param
-    use_threads(1)
+    return int(request.param)
 
 
 @pytest.fixture(autouse=True, params=["loop", "onnxruntime"])

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from matcher import threads
 from matcher.threads import Workers, use_threads, workers
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    count = workers().count
-    yield
-    use_threads(count)
 
 
 def test_results_in_order_and_errors_of_the_first() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -24,10 +24,9 @@ SCANS = list(FaceScan)
 
 
 @pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+def threads(request: pytest.FixtureRequest) -> int:
     use_threads(request.param)
-    yield request.param
-    use_threads(1)
+    return int(request.param)
 
 
 def units(rows: NDArray[np.floating]) -> NDArray[np.float32]:
