@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from matcher.threads import use_threads
 
 
 @pytest.fixture(autouse=True)
-def enough_threads(same_threads: None) -> Iterator[None]:
+def enough_threads(same_threads: None) -> None:
     use_threads(4)
-    yield
