@@ -56,8 +56,9 @@ def fill(backend: ShardBackend, people: SyntheticPeople, first: int, end: int, p
             _apply(backend, changes)
         return
     # Spawned, never forked: FAISS and gRPC hang after a fork.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=use_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=use_threads, initargs=(1,)
+    ) as pool:
         for changes in _made(pool, people, first, end, 2 * processes):
             _apply(backend, changes)
 
