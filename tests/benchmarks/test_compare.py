@@ -215,4 +215,7 @@ def test_the_committed_baseline_is_one() -> None:
         "face",
         "iris",
         "multimodal",
+        "multimodal_load",
+        "finger_search",
+        "records",
     }
