@@ -49,7 +49,7 @@ FOREIGN = {
     "ambis": {"service"},
     "sqlalchemy": {"records"},
     "sqlite3": {"records"},
-    "faiss": {"finger", "face", "iris"},
+    "faiss": {"faiss_views"},
     "PIL": set(),
     "cv2": set(),
     "onnxruntime": {"inner_products"},

@@ -1,40 +1,21 @@
 """Search of face embeddings by FAISS, over the memory of ``storage``: float32 vectors and 8-bit codes.
 
-FAISS: Douze et al., "The Faiss library", arXiv:2401.08281. Its indexes are made for a search, look at memory that never
-changes, and own none of it; a search uses one thread, and the rows are divided among those of ``matcher.threads``.
-FAISS's scores have last bits that depend on batch and processor. They only say which rows may be wanted: each function
-here returns rows among which the ``count`` best certainly are, ties included.
+A search uses one thread, and the rows are divided among those of ``matcher.threads``. FAISS's scores have last bits
+that depend on batch and processor. They only say which rows may be wanted: each function here returns rows among which
+the ``count`` best certainly are, ties included.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.face.parameters import FaceIndexParameters
 from matcher.face.storage import FaceRows
+from matcher.faiss_views import code_index, flat_index, only
 from matcher.inner_products import BIAS, Queries, Rows, integer_products
-
-_faiss: Any = faiss
-"""FAISS without its type stubs, which do not know what its Python wrappers accept (arrays and keyword arguments)."""
-
-
-def flat_index(vectors: NDArray[np.float32]) -> Any:
-    """``IndexFlatIP`` over float32[n, d], C-contiguous; the array must outlive it."""
-    index = _faiss.IndexFlatIP(vectors.shape[1])
-    return _looking_at(index, vectors)
-
-
-def code_index(codes: NDArray[np.uint8]) -> Any:
-    """``IndexScalarQuantizer`` (8 bits, signed) over biased codes uint8[n, d]; the array must outlive it."""
-    index = _faiss.IndexScalarQuantizer(
-        codes.shape[1], _faiss.ScalarQuantizer.QT_8bit_direct_signed, _faiss.METRIC_INNER_PRODUCT
-    )
-    index.is_trained = True
-    return _looking_at(index, codes)
 
 
 def candidates_by_vectors(
@@ -45,7 +26,7 @@ def candidates_by_vectors(
     parameters: FaceIndexParameters,
 ) -> list[NDArray[np.int64]]:
     """Rows among which the ``count`` most similar of each probe (float32[p, d]) are, by their float32 vectors."""
-    alive, search = _selection(len(rows), selected)
+    alive, search = _alive(len(rows), selected), only(selected)
     index = flat_index(rows.exact)
     margin = 2.0 * rows.dimension * parameters.rounding
     answers: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(probes)
@@ -71,7 +52,7 @@ def candidates_by_codes(
     parameters: FaceIndexParameters,
 ) -> list[NDArray[np.int64]]:
     """Rows among which the ``count`` most similar of each query are, by their codes and the bounds of these."""
-    alive, search = _selection(len(rows), selected)
+    alive, search = _alive(len(rows), selected), only(selected)
     if not alive:
         return [np.zeros(0, np.int64)] * len(queries)
     index = code_index(rows.coded.heads)
@@ -122,18 +103,6 @@ def _by_codes(
         fetch = min(4 * fetch, alive)
 
 
-def _selection(total: int, selected: NDArray[np.bool_] | None) -> tuple[int, Any]:
-    """How many rows may be found, and the parameters of a FAISS search that finds no others."""
-    if selected is None:
-        return total, None
-    bitmap = np.packbits(selected, bitorder="little")
-    return int(selected.sum()), _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(bitmap))
-
-
-def _looking_at(index: Any, rows: NDArray[Any]) -> Any:
-    memory = rows.reshape(-1).view(np.uint8)
-    # The owner of an index's own vector is nobody, and SWIG can make no other shared pointer that says so.
-    nobody = index.codes.owner
-    index.codes = _faiss.MaybeOwnedVectorUInt8.create_view(_faiss.swig_ptr(memory), memory.nbytes, nobody)
-    index.ntotal = len(rows)
-    return index
+def _alive(total: int, selected: NDArray[np.bool_] | None) -> int:
+    """How many rows may be found."""
+    return total if selected is None else int(np.count_nonzero(selected))

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.faiss_views import code_index, only
 from matcher.inner_products import best_inner_products
 from matcher.modality import Selection
-
-_faiss: Any = faiss
-"""FAISS without its type stubs, which do not know what its Python wrappers accept (arrays and keyword arguments)."""
 
 
 class VectorSearch(enum.StrEnum):
@@ -82,19 +78,8 @@ def nearest_vectors(
 def _by_faiss(
     codes: NDArray[np.uint8], probes: NDArray[np.int8], count: int, selected: Selection
 ) -> list[NDArray[np.int64]]:
-    index = _faiss.IndexScalarQuantizer(
-        codes.shape[1], faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
-    )
-    # Searched where they lie. The owner is an empty one: ``codes`` outlives the call.
-    flat = codes.reshape(-1)
-    owner = _faiss.MaybeOwnedVectorUInt8().owner
-    index.codes = _faiss.MaybeOwnedVectorUInt8.create_view(_faiss.swig_ptr(flat), flat.size, owner)
-    index.ntotal = len(codes)
-    filters, there = None, len(codes)
-    if selected is not None:
-        # Named, so that it outlives the search: FAISS keeps a bare pointer.
-        bitmap = np.packbits(selected, bitorder="little")
-        filters, there = _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(bitmap)), int(np.count_nonzero(selected))
+    index, filters = code_index(codes), only(selected)
+    there = len(codes) if selected is None else int(np.count_nonzero(selected))
     queries = probes.astype(np.float32)
     # One more than asked for shows whether equal ones stand on both sides of the cut.
     scores, rows = index.search(queries, min(count + 1, there), params=filters)

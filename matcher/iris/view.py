@@ -24,21 +24,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any
 
-import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.faiss_views import binary_index, only
 from matcher.iris.comparison import IrisComparator, PreparedIris
 from matcher.iris.kernel import scan_blocks, score_rows
 from matcher.iris.slices import LANE_WORDS, LANES, digits, line_constants, list_planes
 from matcher.iris.storage import IrisRows
 from matcher.modality import Selection
 from matcher.threads import workers
-
-# Its types know neither selections of binary searches nor how to look at memory.
-faiss: Any = typed_faiss
 
 _LEAST_ROWS = 4096
 """Fewest rows that are worth a thread of their own."""
@@ -200,12 +196,9 @@ class IrisView:
 
         def search(part: tuple[int, int]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
             begin, end = part
-            index = _binary_index(self._rows.codes[begin:end])
-            parameters = None
-            if selected is not None:
-                packed = np.packbits(selected[begin:end], bitorder="little")
-                parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(packed))
-            distances, found = index.search(queries, min(count, end - begin), params=parameters)
+            index = binary_index(self._rows.codes[begin:end])
+            wanted = only(None if selected is None else selected[begin:end])
+            distances, found = index.search(queries, min(count, end - begin), params=wanted)
             return distances, np.where(found >= 0, found + begin, -1)
 
         parts = workers().map(search, workers().ranges(len(self), _LEAST_ROWS))
@@ -213,17 +206,6 @@ class IrisView:
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
         rows = np.unique(np.take_along_axis(found, nearest, axis=1))
         return rows[rows >= 0]
-
-
-def _binary_index(codes: NDArray[np.uint64]) -> Any:
-    """A FAISS ``IndexBinaryFlat`` over codes where they lie; it must not outlive them."""
-    index = faiss.IndexBinaryFlat(64 * codes.shape[1])
-    memory, vectors = faiss.swig_ptr(codes.view(np.uint8).reshape(-1)), index.xb
-    vectors.is_owned = False
-    vectors.view_data, vectors.view_size = memory, codes.nbytes
-    vectors.c_ptr, vectors.c_size = memory, codes.nbytes
-    index.ntotal = len(codes)
-    return index
 
 
 def _best(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
