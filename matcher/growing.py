@@ -7,42 +7,58 @@ cost nothing before they are written to.
 
 from __future__ import annotations
 
+import abc
 import mmap
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-_T = TypeVar("_T", bound=np.generic)
+T = TypeVar("T", bound=np.generic)
 
 _HUGE_PAGE = 2 << 20
 
 
-class GrowingArray(Generic[_T]):
-    """A growing array[n, ...] in RAM; one writer at a time, any number of readers.
+class AppendedRows(abc.ABC, Generic[T]):
+    """A growing array[n, ...], wherever it lies; one writer at a time, any number of readers.
 
     Args:
         dtype: of the numbers.
         shape: of a row; () for single numbers.
     """
 
-    FIRST_BYTES = 1 << 28
-    """Addresses reserved at first. An array that outgrows them is copied once to four times as many."""
-
-    def __init__(self, dtype: type[_T] | np.dtype[_T], shape: tuple[int, ...] = ()) -> None:
-        self._dtype: np.dtype[_T] = np.dtype(dtype)
+    def __init__(self, dtype: type[T] | np.dtype[T], shape: tuple[int, ...] = ()) -> None:
+        self._dtype: np.dtype[T] = np.dtype(dtype)
         self._shape = shape
         self._row_bytes = self._dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        self._array: NDArray[_T] = np.zeros((0, *shape), self._dtype)
+        self._array: NDArray[T] = np.zeros((0, *shape), self._dtype)
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     @property
-    def values(self) -> NDArray[_T]:
-        """What is in it, without a copy."""
+    def values(self) -> NDArray[T]:
+        """What is in it, without a copy; stays valid while it grows."""
         return self._array[: self._size]
+
+    @abc.abstractmethod
+    def reserve(self, rows: int) -> None:
+        """Makes room for so many rows more, so that ``extend`` by them cannot fail."""
+
+    def extend(self, rows: NDArray[T]) -> None:
+        """Appends rows; raises as ``reserve``."""
+        self.reserve(len(rows))
+        end = self._size + len(rows)
+        self._array[self._size : end] = rows
+        self._size = end
+
+
+class GrowingArray(AppendedRows[T]):
+    """A growing array in RAM; see ``AppendedRows``."""
+
+    FIRST_BYTES = 1 << 28
+    """Addresses reserved at first. An array that outgrows them is copied once to four times as many."""
 
     @property
     def nbytes(self) -> int:
@@ -50,16 +66,12 @@ class GrowingArray(Generic[_T]):
         return self._size * self._row_bytes
 
     def reserve(self, rows: int) -> None:
-        """Makes room for so many rows more."""
+        """See ``AppendedRows``."""
         end = self._size + rows
         if end > len(self._array):
             self._grow(max(4 * len(self._array), end, self.FIRST_BYTES // self._row_bytes))
 
-    def extend(self, rows: NDArray[_T]) -> None:
-        """Appends rows."""
-        self.add(len(rows))[:] = rows
-
-    def add(self, rows: int) -> NDArray[_T]:
+    def add(self, rows: int) -> NDArray[T]:
         """Appends so many rows of zeros; returns them to be filled before anybody is told of them."""
         self.reserve(rows)
         begin, self._size = self._size, self._size + rows

@@ -10,18 +10,16 @@ import mmap
 import os
 import tempfile
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.errors import StorageFailure
+from matcher.growing import AppendedRows, T
 
-_T = TypeVar("_T", bound=np.generic)
 
-
-class MappedArray(Generic[_T]):
-    """A growing array[n, ...] in a file. Not synchronised; ``values`` stays valid while the array grows.
+class MappedArray(AppendedRows[T]):
+    """A growing array in a file; see ``AppendedRows``.
 
     Args:
         dtype: of the numbers.
@@ -34,25 +32,13 @@ class MappedArray(Generic[_T]):
 
     FIRST_ROWS = 1024
 
-    def __init__(self, dtype: type[_T], shape: tuple[int, ...] = (), folder: Path | None = None) -> None:
-        self._dtype: np.dtype[_T] = np.dtype(dtype)
-        self._shape = shape
-        self._row_bytes = self._dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    def __init__(self, dtype: type[T], shape: tuple[int, ...] = (), folder: Path | None = None) -> None:
+        super().__init__(dtype, shape)
         # Kept open as long as the array lives: growing needs it.
         try:
             self._file = tempfile.TemporaryFile(dir=folder, prefix="ambis-")  # noqa: SIM115
         except OSError as error:
             raise StorageFailure(f"no file for templates can be made beside the index: {error.strerror}") from None
-        self._array: NDArray[_T] = np.zeros((0, *shape), self._dtype)
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def values(self) -> NDArray[_T]:
-        """What is in it, without a copy."""
-        return self._array[: self._size]
 
     @property
     def nbytes(self) -> int:
@@ -73,13 +59,6 @@ class MappedArray(Generic[_T]):
         except StorageFailure:
             # Twice the room is for speed; a disk that fills up has room for these rows longer than for that.
             self._grow(end)
-
-    def extend(self, rows: NDArray[_T]) -> None:
-        """Appends rows; raises as ``reserve``."""
-        self.reserve(len(rows))
-        end = self._size + len(rows)
-        self._array[self._size : end] = rows
-        self._size = end
 
     def fetch(self, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Asks for rows to be read from the disk, all at once and in the background.
