@@ -8,6 +8,7 @@ background copies the part that they are in, and the copy takes its place.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import threading
@@ -22,7 +23,7 @@ from matcher.errors import AmbisError
 from matcher.filters import EVERYBODY, SearchFilter
 from matcher.found_subjects import FoundSubjects, Probe, SubjectComparisons
 from matcher.gallery_view import GallerySearch, GalleryView, IndexKey, PartKey, ShortlistParameters, key_of
-from matcher.modality import MemoryUse, ReferenceIndex
+from matcher.modality import MemoryUse, ReferenceIndex, added_up
 from matcher.part import CompactionParameters, Part
 from matcher.positions import Modality, Position
 from matcher.roster import Roster
@@ -82,8 +83,7 @@ class Gallery:
             self._append(additions)
             self._reserved.clear()
             self._publish()
-            wanted = [key for key, part in self._parts.items() if part.wants_compaction(self._compaction)]
-            if wanted and self._compacting is None:
+            if self._compacting is None and self._wanting_compaction():
                 self._compacting = threading.Thread(target=self._compact_all, name="compaction", daemon=True)
                 self._compacting.start()
 
@@ -117,14 +117,11 @@ class Gallery:
     def memory(self) -> list[MemoryUse]:
         """What it takes, as it is used: by modality and kind, and who is who."""
         with self._writing:
-            uses: dict[str, tuple[int, int]] = {"roster": (self._roster.bytes_in_ram(), 0)}
+            uses = [MemoryUse("roster", self._roster.bytes_in_ram(), 0)]
             for (modality, _, _), part in self._parts.items():
                 own = [MemoryUse("rows", part.bytes_in_ram(), 0), *part.index.memory()]
-                for use in own:
-                    name = f"{modality} {use.name}"
-                    ram, mapped = uses.get(name, (0, 0))
-                    uses[name] = (ram + use.ram, mapped + use.mapped)
-        return [MemoryUse(name, ram, mapped) for name, (ram, mapped) in uses.items()]
+                uses += [dataclasses.replace(use, name=f"{modality} {use.name}") for use in own]
+        return added_up(uses)
 
     def check(self, template: Template) -> Template:
         """See ``GalleryView.check``."""
@@ -196,10 +193,13 @@ class Gallery:
                 self._parts[key] = Part(self._index_factory(*key[:2])) if awaited is None else awaited
             self._parts[key].append(added)
 
+    def _wanting_compaction(self) -> list[PartKey]:
+        return [key for key, part in self._parts.items() if part.wants_compaction(self._compaction)]
+
     def _compact_all(self) -> None:
         while True:
             with self._writing:
-                wanted = [key for key, part in self._parts.items() if part.wants_compaction(self._compaction)]
+                wanted = self._wanting_compaction()
                 if not wanted:
                     self._compacting = None
                     return

@@ -7,7 +7,7 @@ folder.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,6 +84,15 @@ class MemoryUse:
     name: str
     ram: int
     mapped: int
+
+
+def added_up(uses: Iterable[MemoryUse]) -> list[MemoryUse]:
+    """Parts of the same name together, in the order in which they first come."""
+    total: dict[str, MemoryUse] = {}
+    for use in uses:
+        before = total.get(use.name, MemoryUse(use.name, 0, 0))
+        total[use.name] = MemoryUse(use.name, before.ram + use.ram, before.mapped + use.mapped)
+    return list(total.values())
 
 
 class ReferenceIndex(Protocol):

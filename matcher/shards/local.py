@@ -12,7 +12,7 @@ from matcher.filters import EVERYBODY, SearchFilter
 from matcher.found_subjects import FoundSubjects, Probe, join
 from matcher.gallery import Gallery
 from matcher.gallery_view import GallerySearch, GalleryView, IndexKey
-from matcher.modality import MemoryUse
+from matcher.modality import MemoryUse, added_up
 from matcher.positions import Modality, Position
 from matcher.shards.backend import Found
 from matcher.templates import Template
@@ -133,12 +133,7 @@ class LocalShards:
 
     def memory(self) -> list[MemoryUse]:
         """See ShardBackend."""
-        total: dict[str, MemoryUse] = {}
-        for gallery in self._galleries:
-            for use in gallery.memory():
-                before = total.get(use.name, MemoryUse(use.name, 0, 0))
-                total[use.name] = MemoryUse(use.name, before.ram + use.ram, before.mapped + use.mapped)
-        return list(total.values())
+        return added_up(use for gallery in self._galleries for use in gallery.memory())
 
     def close(self) -> None:
         """See ShardBackend."""
