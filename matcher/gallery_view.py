@@ -151,11 +151,8 @@ class GalleryView:
                 return made
             return self._compare(searches[i].probes, made, union[i], searches[i].filter)
 
-        # Many searches go side by side; a single one is divided where its references are compared.
-        every = range(len(searches))
-        if len(searches) < workers().count:
-            return [compare(i) for i in every]
-        return workers().map(compare, every)
+        # A single one is divided where its references are compared.
+        return workers().spread(compare, range(len(searches)))
 
     def compare(self, probes: Sequence[Probe], subject_id: str) -> FoundSubjects | None:
         """Compares 1:1 with one subject, the only one found; None where it is not in this gallery.

@@ -54,6 +54,11 @@ class Workers:
         self._divided = self._clock()
         return list(self._pool.map(lambda item: self._run(call, item), items))
 
+    def spread(self, call: Callable[[_A], _B], items: Sequence[_A]) -> list[_B]:
+        """As ``map`` where there is an item for each thread; fewer go one after the other, so that each may divide its
+        own work among all of them."""
+        return [call(item) for item in items] if len(items) < self.count else self.map(call, items)
+
     def run(self, call: Callable[[], _B]) -> _B:
         """``call()`` when there is a thread for it; what it raises is raised here."""
         if getattr(self._inside, "yes", False):

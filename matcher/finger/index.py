@@ -105,11 +105,9 @@ class FingerView:
         if looked_at <= count:
             return found
         with measure("finger fast stage"):
+            # A single one is divided where its references are compared.
             ordered = list(zip(probes, found, strict=True))
-            if len(ordered) < workers().count:
-                return [self._best(probe, rows, count) for probe, rows in ordered]
-            # Many probes go side by side; a single one is divided where its references are compared.
-            return workers().map(lambda one: self._best(*one, count), ordered)
+            return workers().spread(lambda one: self._best(*one, count), ordered)
 
     def nearest(
         self, probes: Sequence[PreparedFinger], count: int, selected: Selection = None

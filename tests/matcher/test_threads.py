@@ -145,3 +145,10 @@ def test_with_one_thread_no_two_long_pieces_run_at_once() -> None:
         for done in [callers.submit(pool.run, long) for _ in range(20)]:
             done.result(20)
     assert seen.most == 1
+
+
+def test_few_items_leave_the_threads_to_each_of_them() -> None:
+    pool, inside = Workers(3), threading.current_thread().name
+    assert pool.spread(lambda _: threading.current_thread().name, range(2)) == [inside, inside]
+    assert inside not in pool.spread(lambda _: threading.current_thread().name, range(3))
+    assert pool.spread(lambda x: x * x, range(7)) == [x * x for x in range(7)]
