@@ -70,8 +70,9 @@ class BatchingParameters:
 class Ticket(Generic[Request, Result]):
     """A search that waits or is made."""
 
-    def __init__(self, queue: SearchQueue[Request, Result], request: Request, deadline: float) -> None:
+    def __init__(self, queue: SearchQueue[Request, Result], request: Request, deadline: float, weight: int) -> None:
         self.request = request
+        self.weight = weight
         self.deadline = deadline
         self._queue = queue
         self._done = threading.Event()
@@ -159,7 +160,7 @@ class SearchQueue(Generic[Request, Result]):
             Overloaded: too many wait.
             Unavailable: the server stops.
         """
-        ticket = Ticket(self, request, deadline)
+        ticket = Ticket(self, request, deadline, self._weigh(request))
         with self._changed:
             if self._closed:
                 raise Unavailable(_STOPPING, reason="STOPPING")
@@ -215,7 +216,7 @@ class SearchQueue(Generic[Request, Result]):
             with self._changed:
                 self._busy = False
                 if batch:
-                    self._note(priority, sum(self._weigh(t.request) for t in batch), self.clock() - began)
+                    self._note(priority, sum(ticket.weight for ticket in batch), self.clock() - began)
 
     def _wait_for_others(self) -> None:
         window = min(self._parameters.window, self._parameters.window_share * self._pass_seconds)
@@ -247,9 +248,9 @@ class SearchQueue(Generic[Request, Result]):
         """As many as a pass may hold, one at the least."""
         waiting, room = self._waiting[priority], self._size[priority]
         taken: list[Ticket[Request, Result]] = []
-        while waiting and (not taken or self._weigh(waiting[0][0].request) <= room):
+        while waiting and (not taken or waiting[0][0].weight <= room):
             taken.append(waiting.popleft()[0])
-            room -= self._weigh(taken[-1].request)
+            room -= taken[-1].weight
         self._was_full = bool(waiting) or room <= 0
         return taken
 
