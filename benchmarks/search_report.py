@@ -25,7 +25,7 @@ SCANS = ("finger vectors", "irises", "face")
 
 PARTS_OF_BUDGET = {
     "finger vectors": ("finger vectors",),
-    "finger rescoring": ("finger fast stage", "finger comparison"),
+    "finger rescoring": ("finger first look", "finger fast stage", "finger comparison"),
     "irises": ("iris shortlist", "iris comparison"),
     "face": ("face shortlist", "face comparison"),
 }

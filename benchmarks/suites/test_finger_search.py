@@ -140,15 +140,17 @@ def _hits(people: People, fingers: int, count: int) -> tuple[float, float]:
 
 
 def _work(views: list[FingerView], probes: list[list[PreparedFinger]], count: int) -> Work:
-    """Vectors are read once; of each reference that is looked at, every cylinder is compared with each of the probe."""
+    """Vectors are read once; of each reference that is looked at, and again of each that the fast stage compares, every
+    cylinder is compared with each of the probe."""
     total = Work()
     for view, mine in zip(views, probes, strict=True):
         numbers = view.codes.size
-        looked_at = min(len(view), view.parameters.scanned(count))
+        looked_at = min(len(view), view.parameters.looked_at(count))
+        compared = min(looked_at, view.parameters.compared(count))
         minutiae = float(np.mean(view.rows.words[view.rows.start[:1000] + 1]))
         words = view.comparator.cylinders.words
         for finger in mine:
-            pairs = looked_at * minutiae * len(finger)
+            pairs = (looked_at + compared) * minutiae * len(finger)
             total += Work(looked_at * 8.0 * minutiae * words, float(numbers), pairs * words)
         total += Work(float(view.codes.nbytes))
     return total

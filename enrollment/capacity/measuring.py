@@ -30,11 +30,11 @@ from matcher.templates import Template, template_from_bytes
 from matcher.threads import use_threads, workers
 
 PEOPLE = 256
-ROWS = 131_072
+ROWS = 262_144
 COMPARED = 1000
 LISTED = {
     # So many that they are not put in order behind the scan, which would hide what the scan takes.
-    Modality.FINGER: finger.ShortlistParameters().most_scanned,
+    Modality.FINGER: finger.ShortlistParameters().most_looked_at,
     # So few that a search does not compare all of them: that would be no scan.
     Modality.FACE: ShortlistParameters().minimum,
     Modality.IRIS: ShortlistParameters().minimum,

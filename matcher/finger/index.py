@@ -1,12 +1,13 @@
-"""1:N over fingers: vectors find those worth looking at, cylinders put them in order, the comparator gives exact
-scores.
+"""1:N over fingers: vectors find those worth a look, cylinders put them in order, the comparator gives exact scores.
 
 Steps of a shortlist:
 
 1. The references whose vectors (``vector``) have the largest inner products with the probe's, among those selected:
    int8, exhaustive, exact (``nearest``).
-2. These, at most ``most_scanned``, are compared by the fast stage of the comparison (``pairing``), and the best are the
-   shortlist. Where no more than that are wanted, the second step would sort in vain and is left out.
+2. These, at most ``most_looked_at``, get a first look (``first_look``): how alike their cylinders are, which counts as
+   much as where they stand by their vectors.
+3. The best of that, at most ``most_compared``, are compared by the fast stage of the comparison (``pairing``), and the
+   best of them are the shortlist. A step that would find no more than are wanted would sort in vain and is left out.
 
 A reference takes 488 bytes of RAM: its vector, and where its minutiae and cylinders lie in a mapped file
 (``matcher.mapped``, ``rows``), about 2 kB, which is read when the reference is looked at.
@@ -18,9 +19,11 @@ the bit cylinders themselves.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,7 @@ from numpy.typing import NDArray
 from matcher.errors import TemplateInvalid
 from matcher.finger.comparison import FingerComparator
 from matcher.finger.cylinders import PreparedFinger
+from matcher.finger.first_look import first_look, looker, worth_comparing
 from matcher.finger.nearest import VectorSearch, nearest_vectors
 from matcher.finger.rows import FingerRows, copy_rows, row_words, rows_of
 from matcher.finger.vector import VectorModel
@@ -45,30 +49,41 @@ _TRIED = 32
 """Fingers that are compared before it is known whether they lie in memory."""
 _SIDE_BY_SIDE = 256
 """Fingers that a thread prepares or compares before it asks for more: some milliseconds' work."""
+_LOOKED_AT_SIDE_BY_SIDE = 2048
+"""The same of those that a thread takes a first look at."""
 
-
-_Stage = Callable[[PreparedFinger, FingerRows, NDArray[np.int64]], NDArray[np.float64]]
+_Float = TypeVar("_Float", bound=np.floating[Any])
+_Stage = Callable[[FingerRows, NDArray[np.int64]], NDArray[_Float]]
 
 
 @dataclasses.dataclass(frozen=True)
 class ShortlistParameters:
-    """How many references the first step finds for the second one to look at.
+    """How many references a step of the shortlist leaves for the next; a gallery asks for a thousand candidates in all,
+    whether a search has one finger or ten.
 
     Attributes:
-        scanned_per_candidate: so many for each candidate asked for: a gallery asks for a thousand in all, so that a
-            search looks at 50,000 references, 10 us each, whether it has one finger or ten: a quarter of a second on
-            two threads. The nearest 1 % of vectors hold the mates of 93 % of single fingers, 5 % those of 97 %; of two
-            fingers either of 98.9 and 99.7 % (``benchmarks/finger_identification.py``);
-        most_scanned: and never more. Where more candidates than that are asked for, they are the nearest vectors, and
-            the second step is left out.
+        looked_at_per_candidate: the vectors find so many for each candidate asked for, so that a search takes a first
+            look at 100,000 references, a microsecond each. The nearest 5 % of vectors hold the mates of 97 % of single
+            fingers, 10 % those of 98 %; of two fingers either of 99.7 % and more
+            (``benchmarks/finger_identification.py``);
+        most_looked_at: and never more;
+        compared_per_candidate: the first look leaves so many for each candidate asked for, which the fast stage takes
+            10 us each for;
+        most_compared: and never more.
     """
 
-    scanned_per_candidate: int = 50
-    most_scanned: int = 50_000
+    looked_at_per_candidate: int = 100
+    most_looked_at: int = 100_000
+    compared_per_candidate: int = 10
+    most_compared: int = 10_000
 
-    def scanned(self, candidates: int) -> int:
-        """References to find for a shortlist of so many candidates."""
-        return max(candidates, min(self.scanned_per_candidate * candidates, self.most_scanned))
+    def looked_at(self, candidates: int) -> int:
+        """References to find by their vectors for a shortlist of so many candidates."""
+        return max(candidates, min(self.looked_at_per_candidate * candidates, self.most_looked_at))
+
+    def compared(self, candidates: int) -> int:
+        """How many of them the first look leaves."""
+        return max(candidates, min(self.compared_per_candidate * candidates, self.most_compared))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,15 +114,20 @@ class FingerView:
         there = len(self) if selected is None else int(np.count_nonzero(selected))
         if there == 0 or count <= 0 or not probes:
             return [np.zeros(0, np.int64) for _ in probes]
-        looked_at = min(there, self.parameters.scanned(count))
+        looked_at = min(there, self.parameters.looked_at(count))
         with measure("finger vectors"):
             found = self.nearest(probes, looked_at, selected)
-        if looked_at <= count:
-            return found
-        with measure("finger fast stage"):
-            # A single one is divided where its references are compared.
-            ordered = list(zip(probes, found, strict=True))
-            return workers().spread(lambda one: self._best(*one, count), ordered)
+        # A single probe is divided where its references are looked at.
+        compared = self.parameters.compared(count)
+        if looked_at > compared:
+            with measure("finger first look"):
+                look = functools.partial(self._likest, count=compared, there=there)
+                found = workers().spread(look, list(zip(probes, found, strict=True)))
+        if len(found[0]) > count:
+            with measure("finger fast stage"):
+                compare = functools.partial(self._best, count=count)
+                found = workers().spread(compare, list(zip(probes, found, strict=True)))
+        return found
 
     def nearest(
         self, probes: Sequence[PreparedFinger], count: int, selected: Selection = None
@@ -119,37 +139,55 @@ class FingerView:
         """
         return nearest_vectors(self.codes, self.model.of_probes(probes), count, selected, self.search)
 
-    def _best(self, probe: PreparedFinger, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """The second step: the rows with the best scores of the fast stage."""
+    def _likest(self, one: tuple[PreparedFinger, NDArray[np.int64]], count: int, there: int) -> NDArray[np.int64]:
+        """The second step: of the nearest of ``there`` references those most worth comparing."""
+        probe, rows = one
+        places = np.argsort(rows)
+        rows, tables = rows[places], self.comparator.tables
+        look = functools.partial(first_look, looker(probe, tables), tables)
+        likeness = self._divided(look, rows, _LOOKED_AT_SIDE_BY_SIDE)
+        return rows[_largest(worth_comparing(likeness, places, there), count)]
+
+    def _best(self, one: tuple[PreparedFinger, NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+        """The third step: the rows with the best scores of the fast stage."""
+        probe, rows = one
         rows = np.sort(rows)
-        scores = self._divided(self.comparator.relaxed_rows, probe, rows)
-        return rows[np.argsort(-scores, kind="stable")[:count]]
+        return rows[_largest(self._divided(functools.partial(self.comparator.relaxed_rows, probe), rows), count)]
 
     def compare(self, probe: PreparedFinger, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``IndexView.compare``."""
-        return self._divided(self.comparator.compare_rows, probe, rows)
+        return self._divided(functools.partial(self.comparator.compare_rows, probe), rows)
 
     def vectors(self) -> NDArray[np.int8]:
         """int8[rows, numbers]: a copy of all vectors."""
         return unbiased(self.codes)
 
-    def _divided(self, stage: _Stage, probe: PreparedFinger, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _divided(
+        self, stage: _Stage[_Float], rows: NDArray[np.int64], side_by_side: int = _SIDE_BY_SIDE
+    ) -> NDArray[_Float]:
         """The scores of a stage of the comparison, divided among the threads.
 
         Where the first of them had to be read from the disk, the others are asked for at once.
         """
-        if len(rows) <= _SIDE_BY_SIDE:
-            return stage(probe, self.rows, rows)
+        if len(rows) <= side_by_side:
+            return stage(self.rows, rows)
         before = _pages_read()
-        first = stage(probe, self.rows, rows[:_TRIED])
+        first = stage(self.rows, rows[:_TRIED])
         if _pages_read() - before > _TRIED // 4:
             self._fetch(rows[_TRIED:])
-        parts = [rows[at : at + _SIDE_BY_SIDE] for at in range(_TRIED, len(rows), _SIDE_BY_SIDE)]
-        return np.concatenate([first, *workers().map(lambda part: stage(probe, self.rows, part), parts)])
+        parts = [rows[at : at + side_by_side] for at in range(_TRIED, len(rows), side_by_side)]
+        return np.concatenate([first, *workers().map(functools.partial(stage, self.rows), parts)])
 
     def _fetch(self, rows: NDArray[np.int64]) -> None:
         rows = rows[rows >= 0]
         self.file.fetch(self.rows.start[rows], self.rows.ends(rows))
+
+
+def _largest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Where the ``count`` largest stand, largest first; of equal ones the first."""
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    best = np.flatnonzero(scores >= least)
+    return best[np.argsort(-scores[best], kind="stable")[:count]]
 
 
 def _pages_read() -> int:

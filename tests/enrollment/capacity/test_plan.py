@@ -142,5 +142,5 @@ def test_what_is_measured_is_a_scan() -> None:
 
     half = ROWS // 2
     fingers = LISTED[Modality.FINGER]
-    assert ShortlistParameters().scanned(fingers) == fingers < half
+    assert ShortlistParameters().looked_at(fingers) == fingers < half
     assert FEW * LISTED[Modality.IRIS] < half

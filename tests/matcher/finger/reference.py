@@ -121,6 +121,29 @@ def similarity(a: NDArray[np.bool_], b: NDArray[np.bool_], turn: float, p: Compa
     return int(np.float32(exact * np.float32(524287))) / 524287
 
 
+def first_look(a: PreparedFinger, b: PreparedFinger, p: ComparisonParameters) -> float:
+    """For each minutia of ``a`` the similarity of the likest cylinder of ``b``; the mean of the n_P largest, all in
+    float32 and cut to 2^-19 as ``matcher.finger.first_look`` cuts it."""
+    fewest = min(len(a), len(b))
+    if fewest < p.min_minutiae:
+        return 0.0
+    bits = [np.unpackbits(f.bits.view(np.uint8), axis=1) for f in (a, b)]
+    one = np.float32(1.0)
+    likest = []
+    for cylinder, angle in zip(bits[0], a.angle.tolist(), strict=True):
+        least = one
+        for other, toward in zip(bits[1], b.angle.tolist(), strict=True):
+            turned = abs((toward - angle + 32768) % 65536 - 32768) * (2.0 * math.pi / 65536)
+            if turned > p.max_turn or not cylinder.any():
+                continue
+            both = np.float32(math.sqrt(cylinder.sum())) + np.float32(math.sqrt(other.sum()))
+            q = np.float32(int((cylinder ^ other).sum())) * (one / (both * both))
+            least = min(least, q)
+        likest.append(int((one - np.sqrt(least)) * np.float32(524287)))
+    n_p = p.pairs(fewest)
+    return float(np.float32(sum(sorted(likest)[-n_p:])) / (np.float32(n_p) * np.float32(524287)))
+
+
 @dataclasses.dataclass
 class Pairing:
     """What the fast stage finds: the pairs in the order they were made, their similarities, what the relaxation left,

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import itertools
 import os
+import statistics
 import threading
 
 import numpy as np
@@ -21,22 +22,39 @@ from matcher.growing import GrowingArray
 from matcher.mapped import MappedArray
 from matcher.modality import Comparator, IndexView, ReferenceIndex
 from matcher.templates import FingerTemplate
+from tests.matcher.finger import reference
 from tests.matcher.finger.prints import random_finger, second_impression
 
 COMPARATOR = FingerComparator()
 
 
+FEW = ShortlistParameters(looked_at_per_candidate=4, most_looked_at=24, compared_per_candidate=2, most_compared=12)
+
+
 def slow_shortlist(
     index: FingerIndex, probe: FingerTemplate, gallery: dict[int, FingerTemplate], count: int
 ) -> list[int]:
-    """The nearest by the vectors' inner product, then the best of them by the fast stage, one reference at a time."""
+    """The nearest by the vectors' inner product, of them those that place and first look speak for, then the best of
+    those by the fast stage, one reference at a time."""
     finger = COMPARATOR.prepare(probe)
     (own,) = index.model.encode([finger]).astype(np.int64)
     near = {}
     for row, template in gallery.items():
         (vector,) = index.model.encode([COMPARATOR.prepare(template)]).astype(np.int64)
         near[row] = int(own @ vector)
-    looked_at = sorted(gallery, key=lambda r: (-near[r], r))[: index.parameters.scanned(count)]
+    looked_at = sorted(gallery, key=lambda r: (-near[r], r))[: index.parameters.looked_at(count)]
+    compared = index.parameters.compared(count)
+    if compared < len(looked_at):
+        like = {
+            row: reference.first_look(finger, COMPARATOR.prepare(gallery[row]), COMPARATOR.comparison)
+            for row in looked_at
+        }
+        mean, deviation = statistics.fmean(like.values()), statistics.pstdev(like.values())
+        worth = {
+            row: (like[row] - mean) / deviation - statistics.NormalDist().inv_cdf((place + 0.5) / len(gallery))
+            for place, row in enumerate(looked_at)
+        }
+        looked_at = sorted(looked_at, key=lambda r: (-worth[r], r))[:compared]
     if count >= len(looked_at):
         return looked_at[:count]
     relaxed = {}
@@ -83,11 +101,11 @@ def test_an_empty_index_answers() -> None:
 
 
 @pytest.mark.parametrize("search", VectorSearch)
-@pytest.mark.parametrize("count", [1, 5, 29, 30, 40])
+@pytest.mark.parametrize("count", [1, 3, 5, 11, 12, 13, 23, 24, 25, 29, 30, 40])
 def test_a_shortlist_is_that_of_the_slow_way(count: int, search: VectorSearch) -> None:
     index, templates = filled(30)
     index.search = search
-    index.parameters = ShortlistParameters(scanned_per_candidate=2, most_scanned=20)
+    index.parameters = FEW
     probe = second_impression(np.random.default_rng(1), templates[7])
     (found,) = index.view().shortlist([COMPARATOR.prepare(probe)], count)
     assert found.tolist() == slow_shortlist(index, probe, dict(enumerate(templates)), count)
@@ -107,8 +125,9 @@ def test_mates_come_first_and_lists_are_filled() -> None:
 
 def test_a_list_longer_than_may_be_looked_at_is_that_of_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     index, templates = filled(60, seed=12)
-    index.parameters = ShortlistParameters(scanned_per_candidate=2, most_scanned=20)
+    index.parameters = FEW
     probe = COMPARATOR.prepare(second_impression(np.random.default_rng(13), templates[7]))
+    monkeypatch.setattr(FingerView, "_likest", None)
     monkeypatch.setattr(FingerView, "_best", None)
     view = index.view()
     (found,) = view.shortlist([probe], 25)
@@ -117,14 +136,18 @@ def test_a_list_longer_than_may_be_looked_at_is_that_of_the_vectors(monkeypatch:
 
 
 def test_no_more_references_are_looked_at_than_allowed() -> None:
-    p = ShortlistParameters(scanned_per_candidate=10, most_scanned=10_000)
-    assert [p.scanned(n) for n in (1, 100, 1000, 5000, 30_000)] == [10, 1000, 10_000, 10_000, 30_000]
+    p = ShortlistParameters(
+        looked_at_per_candidate=10, most_looked_at=10_000, compared_per_candidate=2, most_compared=1500
+    )
+    assert [p.looked_at(n) for n in (1, 100, 1000, 5000, 30_000)] == [10, 1000, 10_000, 10_000, 30_000]
+    assert [p.compared(n) for n in (1, 100, 1000, 5000, 30_000)] == [2, 200, 1500, 5000, 30_000]
 
 
 @pytest.mark.parametrize("probes", [1, 2, 10])
-def test_a_search_looks_at_fifty_thousand_references_however_many_fingers_it_has(probes: int) -> None:
+def test_a_search_looks_at_as_many_references_however_many_fingers_it_has(probes: int) -> None:
     count = GalleryParameters().count(1_000_000, probes)
-    assert probes * ShortlistParameters().scanned(count) == 50_000
+    assert probes * ShortlistParameters().looked_at(count) == 100_000
+    assert probes * ShortlistParameters().compared(count) == 10_000
 
 
 def test_a_vector_is_computed_anew_before_it_is_stored_and_then_believed() -> None:
@@ -151,13 +174,13 @@ def test_a_reference_takes_less_than_512_bytes_of_ram() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_the_filter_applies_inside_the_scan(share: float) -> None:
     index, templates = filled(90, seed=4)
-    index.parameters = ShortlistParameters(scanned_per_candidate=2, most_scanned=20)
+    index.parameters = FEW
     rng = np.random.default_rng(5)
     selected = rng.random(90) < share
     chosen = {int(row): templates[row] for row in np.flatnonzero(selected)}
     probe = second_impression(rng, templates[0])
     prepared = COMPARATOR.prepare(probe)
-    for count in (5, 9, 90):
+    for count in (2, 5, 9, 90):
         (found,) = index.view().shortlist([prepared], count, selected)
         assert found.tolist() == slow_shortlist(index, probe, chosen, count)
         assert len(found) == min(count, len(chosen))
