@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy import special
 
 from matcher.compiled import kernel, popcount
 from matcher.finger.cylinders import PreparedFinger
@@ -94,8 +94,8 @@ def worth_comparing(likeness: NDArray[np.float32], places: NDArray[np.int64], th
         there: references among which these are places.
     """
     deviation = float(likeness.std(dtype=np.float64)) or 1.0
-    worth = (likeness - likeness.mean(dtype=np.float64)) / deviation
-    worth -= ndtri((places + 0.5) / there)
+    worth: NDArray[np.float64] = (likeness - likeness.mean(dtype=np.float64)) / deviation
+    worth -= special.ndtri((places + 0.5) / there)
     return worth
 
 
