@@ -14,7 +14,8 @@ from typing import IO, Self
 
 from matcher.errors import Unavailable
 
-START_SECONDS = 180.0
+START_SECONDS = 600.0
+"""After which a start is given up; the first one after an installation compiles kernels for one to several minutes."""
 
 
 class ServerProcess:

@@ -35,6 +35,7 @@ LAYERS = {
     "part": 2,
     "gallery_view": 3,
     "gallery": 4,
+    "warm_up": 5,
     "shards": 5,
     "search": 6,
     "records": 6,

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from matcher.errors import TemplateInvalid
 from matcher.iris.comparison import IrisComparator, PreparedIris
-from matcher.iris.parameters import ALGORITHM, VERSION
 from matcher.iris.storage import IrisStorage
 from matcher.iris.view import IrisScan, IrisView
 from matcher.modality import MemoryUse
-from matcher.templates import IrisCode, IrisTemplate, Template
+from matcher.templates import Template
 
 
 class IrisIndex:
@@ -36,7 +35,6 @@ class IrisIndex:
         self.scan = scan
         self._folder = folder
         self._storage = IrisStorage(self.comparator.parameters, folder)
-        self._compile()
 
     def __len__(self) -> int:
         """How many rows it has."""
@@ -86,14 +84,3 @@ class IrisIndex:
     def memory(self) -> list[MemoryUse]:
         """See ``ReferenceIndex``."""
         return self._storage.memory()
-
-    def _compile(self) -> None:
-        """Compiles the loops now rather than within the first search."""
-        p = self.comparator.parameters
-        search, verification = (
-            IrisCode(np.zeros(code.words, np.uint64), np.zeros(code.words, np.uint64))
-            for code in (p.search, p.verification)
-        )
-        nothing = self.comparator.prepare(IrisTemplate(ALGORITHM, VERSION, p.search.columns, search, verification))
-        self._storage.append([])
-        self.view().compile(nothing)

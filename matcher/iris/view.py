@@ -119,13 +119,6 @@ class IrisView:
         words = self.comparator.parameters.prefix.words
         return self._scores(probe.search_bits[:, :words], probe.search_masks[:, :words], rows, prefix=True)
 
-    def compile(self, probe: PreparedIris) -> None:
-        """Compiles the loops now rather than within the first search."""
-        none = np.zeros(0, np.int64)
-        self._found_in_two_stages([probe], 1, None)
-        self.compare_search_codes(probe, none)
-        self.compare(probe, none)
-
     def _scores(
         self, bits: NDArray[np.uint64], masks: NDArray[np.uint64], rows: NDArray[np.int64], *, prefix: bool
     ) -> NDArray[np.float64]:
