@@ -73,7 +73,7 @@ def _searched_in_steps(modality: Modality, algorithm: str) -> ReferenceIndex:
     if modality is Modality.FACE:
         return FaceIndex(algorithm, FaceScan.KERNELS)
     if modality is Modality.FINGER:
-        parameters = fingers.ShortlistParameters(scanned_per_candidate=2)
+        parameters = fingers.ShortlistParameters(looked_at_per_candidate=4, compared_per_candidate=2)
         return fingers.FingerIndex(parameters=parameters, search=VectorSearch.SCAN)
     return index_for(modality, algorithm)
 
