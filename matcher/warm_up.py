@@ -47,6 +47,7 @@ def compile_kernels() -> None:
     Raises:
         StorageFailure: the system's folder of temporary files takes none.
     """
+    log.info("making kernels ready (a minute at the first start after an installation)")
     began = perf_counter()
     rng = np.random.default_rng(0)
     gallery = Gallery(ShortlistParameters(minimum=1), _searched_in_steps)
@@ -65,7 +66,7 @@ def compile_kernels() -> None:
     single_probe_scan()
     taken = perf_counter() - began
     if taken > 1.0:
-        log.info("compiled kernels, or loaded them, in %.0f s", taken)
+        log.info("kernels are ready after %.0f s", taken)
 
 
 def _searched_in_steps(modality: Modality, algorithm: str) -> ReferenceIndex:
