@@ -32,6 +32,7 @@ CONTAINER_VERSION = 1
 MAX_TEMPLATE_BYTES = 64 * 1024
 _HEAD = struct.Struct("<4sBBHB")
 _LENGTH = struct.Struct("<I")
+_INT8, _INT16, _UINT8, _UINT16 = (np.dtype(kind) for kind in (np.int8, np.int16, np.uint8, np.uint16))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ class FingerTemplate(Template):
     def __post_init__(self) -> None:
         self._check_common()
         n = len(self.x)
-        arrays = ((self.x, np.int16), (self.y, np.int16), (self.angle, np.uint16), (self.quality, np.uint8))
+        arrays = ((self.x, _INT16), (self.y, _INT16), (self.angle, _UINT16), (self.quality, _UINT8))
         for array, dtype in arrays:
             if array.dtype != dtype or array.shape != (n,):
                 raise TemplateInvalid(f"minutiae arrays must be 1-d of one length; got {array.dtype}{array.shape}")
@@ -128,12 +129,12 @@ class FingerTemplate(Template):
         if not (1 <= self.width <= self.MAX_SIDE and 1 <= self.height <= self.MAX_SIDE):
             raise TemplateInvalid(f"image size {self.width} x {self.height} is not within 1-{self.MAX_SIDE}")
         if n:
-            lowest, highest = min(self.x.min(), self.y.min()), max(self.x.max(), self.y.max())
-            if lowest < 0 or highest >= self.MAX_SIDE:
+            # Few calls of numpy, which take longer than the numbers: no bit above those of 0-8191, no lowest bit.
+            if np.bitwise_or.reduce(self.x | self.y) & ~(self.MAX_SIDE - 1):
                 raise TemplateInvalid(f"a minutia's place is not within 0-{self.MAX_SIDE - 1}")
-            if int(self.quality.max()) > 100:
+            if np.maximum.reduce(self.quality) > 100:
                 raise TemplateInvalid("minutia quality is not within 0-100")
-            if np.any(self.angle & 1):
+            if np.bitwise_or.reduce(self.angle) & 1:
                 raise TemplateInvalid("a minutia's angle is odd; angles are kept to 1/32768 turn")
         self._check_vector()
         for array, _ in arrays:
@@ -142,13 +143,13 @@ class FingerTemplate(Template):
 
     def _check_vector(self) -> None:
         v = self.vector
-        if v.dtype != np.int8 or v.ndim != 1 or len(v) > self.MAX_VECTOR or len(v) % 32:
+        if v.dtype != _INT8 or v.ndim != 1 or len(v) > self.MAX_VECTOR or len(v) % 32:
             raise TemplateInvalid(
                 f"a shortlist vector is int8[d], d a multiple of 32 up to {self.MAX_VECTOR}; got {v.dtype}{v.shape}"
             )
         if not 0 <= self.vector_model <= 0xFFFF or (self.vector_model == 0) != (len(v) == 0):
             raise TemplateInvalid("a shortlist vector names the number of its model, 1-65535; no vector has number 0")
-        if len(v) and int(v.min()) < -127:
+        if len(v) and np.minimum.reduce(v) < -127:
             raise TemplateInvalid("a shortlist vector's numbers are not within -127..127")
 
     def __len__(self) -> int:

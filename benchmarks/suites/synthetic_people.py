@@ -107,7 +107,7 @@ def another_capture(template: Template, seed: int) -> Template:
 def _with_vectors(templates: Sequence[Template]) -> list[FingerTemplate]:
     """As ``FingerIndex.complete`` makes them, many at once."""
     comparator, model = FingerComparator(), VectorModel.load()
-    vectors = model.encode([comparator.prepare(template) for template in templates])
+    vectors = model.encode(comparator.prepare_many(templates))
     return [
         dataclasses.replace(template, vector=vector, vector_model=model.number)
         for template, vector in zip(templates, vectors, strict=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from matcher.compiled import kernel
 from matcher.errors import ModelMismatch
 from matcher.finger.alignment import AlignmentTables, alignment_space, alignment_tables
-from matcher.finger.cylinders import PreparedFinger, prepare_finger
+from matcher.finger.cylinders import PreparedFinger, prepare_fingers
 from matcher.finger.evidence import FEATURES, EvidenceTables, PairModel, measure, score
 from matcher.finger.pairing import SIMILARITY_STEPS, WIDTH, PairingTables, pairing_space, pairing_tables
 from matcher.finger.parameters import (
@@ -88,12 +89,19 @@ class FingerComparator:
         Raises:
             ModelMismatch: not a finger template, or of another algorithm.
         """
-        if not isinstance(template, FingerTemplate) or template.algorithm not in self.algorithms:
-            raise ModelMismatch(
-                f"a {template.modality} template of {template.algorithm!r} cannot be compared by this comparator "
-                f"({', '.join(sorted(self.algorithms))}); extract the sample again"
-            )
-        return prepare_finger(template, self.cylinders)
+        return self.prepare_many([template])[0]
+
+    def prepare_many(self, templates: Sequence[Template]) -> list[PreparedFinger]:
+        """``prepare`` of each, in one pass."""
+        fingers = []
+        for template in templates:
+            if not isinstance(template, FingerTemplate) or template.algorithm not in self.algorithms:
+                raise ModelMismatch(
+                    f"a {template.modality} template of {template.algorithm!r} cannot be compared by this comparator "
+                    f"({', '.join(sorted(self.algorithms))}); extract the sample again"
+                )
+            fingers.append(template)
+        return prepare_fingers(fingers, self.cylinders)
 
     def compare(self, probe: PreparedFinger, reference: PreparedFinger, *, full_circle: bool = False) -> float:
         """The score of two prepared fingers; 0 where either has fewer than three minutiae.

@@ -8,10 +8,10 @@ Frame: pixels at 500 ppi with y DOWN. ``FingerTemplate.angle`` is counter-clockw
 here is minus that angle; angles are kept as int16 in 1/65536 turn, where a difference wraps around by itself.
 
 How it gets fast: the directional part of a contribution depends on the difference of two directions alone and is read
-from a table of polynomials, the spatial one from a table of the Gaussian with the first terms of its series; both are
-right to 1e-13 for the parameters that ship. A cell that comes out within 1e-12 of the threshold, or a neighbour within
-1e-9 of the end of a cell's reach, is decided by the formula as it is written in the paper, so that every bit is the
-formula's.
+from a table of polynomials, and so is the spatial one, as the product of two Gaussians along the sides of the base;
+both are right to 1e-13 for the parameters that ship. A cell that comes out within 1e-12 of the threshold, or a
+neighbour within 1e-9 of the end of a cell's reach, is decided by the formula as it is written in the paper, so that
+every bit is the formula's.
 
 No per-cell validity mask is kept: cells outside the base hold 0, and so do all that are 28 pixels (three sigma) from
 any minutia, so that [MCC]'s convex hull with its margin of 50 would change nothing. A mask of 8 bytes a minutia bought
@@ -24,12 +24,22 @@ import dataclasses
 import functools
 import hashlib
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from matcher.compiled import kernel
+from matcher.finger.cell_vectors import (
+    DEGREE,
+    above,
+    add_multiple,
+    close,
+    eight_polynomials,
+    four_polynomials,
+    near_cells,
+)
 from matcher.finger.parameters import CylinderParameters
 from matcher.templates import FingerTemplate
 
@@ -41,9 +51,12 @@ LAYERS = 8
 """Most layers."""
 STEPS = 256
 """Polynomials of the directional part a layer, on each of which it is smooth."""
-DEGREE = 4
-"""Of them: right to 1e-14."""
 _HALF = 0.5 * (CELLS - 1)
+_RECORD = 6 * CELLS + 2 * LAYERS
+_NEAR, _BEFORE = 4, 1
+"""Cells along an axis that a neighbour may contribute to: so many, of which one lies before the one that the neighbour
+lies behind the middle of."""
+_N = TypeVar("_N", bound=np.generic)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,17 +86,22 @@ class CylinderTables(NamedTuple):
     """What the parameters come to, as the kernels read it.
 
     Attributes:
-        directional: float64[STEPS, DEGREE + 1, LAYERS], polynomials, the constant last: of a difference of directions
-            (the cylinder's minus the neighbour's) within one layer's height, the part of the contribution to each layer
-            ([MCC] equations 9-11); 0 behind the last one. A larger difference by whole layers gives the same to others.
+        directional: float64[STEPS * (DEGREE + 1) * LAYERS], polynomials, the constant last: of a difference of
+            directions (the cylinder's minus the neighbour's) within one layer's height, the part of the contribution to
+            each layer ([MCC] equations 9-11); 0 behind the last one. A larger difference by whole layers gives the same
+            to others.
         base: of 64 bits, the cells whose middle lies within the radius, by rows.
-        spatial: float64[n], the Gaussian of equation 8 at squared distances of 0, 1, 2, ... square pixels.
+        gaussian: float64[STEPS * (DEGREE + 1) * 4], polynomials in the same form: of how far a neighbour lies behind
+            the middle of a cell, in sides of a cell, below 1, the root of the Gaussian of equation 8 along one axis, at
+            the cell before, that cell, and the two behind it. Their product along two axes is that of equation 8.
+        places: float64[CELLS], the middles of cells from the cylinder's axis.
         radius, layers, sigma_s, sigma_d, threshold: see ``CylinderParameters``.
     """
 
     directional: NDArray[np.float64]
+    gaussian: NDArray[np.float64]
+    places: NDArray[np.float64]
     base: np.uint64
-    spatial: NDArray[np.float64]
     radius: float
     layers: int
     sigma_s: float
@@ -94,21 +112,28 @@ class CylinderTables(NamedTuple):
 @functools.cache
 def cylinder_tables(p: CylinderParameters) -> CylinderTables:
     """The tables of some parameters; raises ValueError for cells and layers that the kernels cannot build."""
-    if p.layers > LAYERS or p.cells != CELLS:
-        raise ValueError(f"cylinders of {p.cells} cells by {p.layers} layers; {CELLS} by up to {LAYERS} can be built")
+    side = 2.0 * p.radius / p.cells
+    if p.layers > LAYERS or p.cells != CELLS or 3.0 * p.sigma_s > (_BEFORE + 1) * side:
+        raise ValueError(
+            f"cylinders of {p.cells} cells by {p.layers} layers, with a Gaussian that reaches over "
+            f"{3.0 * p.sigma_s / side:.1f} cells; {CELLS} by up to {LAYERS}, over up to {_BEFORE + 1}, can be built"
+        )
     # A step ends where the circle does for a layer, so that no polynomial goes over that bend.
     nodes = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
     values = np.zeros((STEPS, DEGREE + 1, LAYERS))
     _fill_directional(values, nodes, p.layers, p.sigma_d)
     directional = np.linalg.solve(np.vander(nodes), values)
-    side = 2.0 * p.radius / p.cells
-    middles = (np.arange(p.cells) - 0.5 * (p.cells - 1)) * side
-    inside = middles[:, None] * middles[:, None] + middles * middles <= p.radius * p.radius
-    squares = np.arange(math.ceil((3.0 * p.sigma_s) ** 2) + 2, dtype=np.float64)
+    steps = (np.arange(STEPS)[:, None] + 0.5 + 0.5 * nodes) / STEPS
+    apart = (steps[:, :, None] + _BEFORE - np.arange(_NEAR)) * side
+    roots = np.exp(-apart * apart / (2.0 * p.sigma_s**2)) / math.sqrt(p.sigma_s * math.sqrt(2.0 * math.pi))
+    gaussian: NDArray[np.float64] = np.linalg.solve(np.vander(nodes), roots)
+    places: NDArray[np.float64] = (np.arange(p.cells, dtype=np.float64) - _HALF) * side
+    inside = places[:, None] * places[:, None] + places * places <= p.radius * p.radius
     return CylinderTables(
-        directional,
+        directional.ravel(),
+        gaussian.ravel(),
+        places,
         np.packbits(inside, bitorder="little").view(np.uint64)[0],
-        np.exp(-squares / (2.0 * p.sigma_s**2)) / (p.sigma_s * math.sqrt(2.0 * math.pi)),
         p.radius,
         p.layers,
         p.sigma_s,
@@ -119,16 +144,31 @@ def cylinder_tables(p: CylinderParameters) -> CylinderTables:
 
 def prepare_finger(template: FingerTemplate, parameters: CylinderParameters | None = None) -> PreparedFinger:
     """Builds the cylinders of the template's best minutiae; works for any number of them, also none."""
+    return prepare_fingers([template], parameters)[0]
+
+
+def prepare_fingers(
+    templates: Sequence[FingerTemplate], parameters: CylinderParameters | None = None
+) -> list[PreparedFinger]:
+    """The same of many templates in one pass, which costs a third as much; their arrays are pieces of common ones."""
+    if not templates:
+        return []
     p = parameters or CylinderParameters()
-    best = used_minutiae(template, p)
-    x = template.x[best].astype(np.float32)
-    y = template.y[best].astype(np.float32)
-    angle = (0 - template.angle[best]).view(np.int16)
-    bits = build_cylinders(x, y, angle, p)
+    used = [used_minutiae(template, p) for template in templates]
+    x = _joined([template.x for template in templates], used, np.float32)
+    y = _joined([template.y for template in templates], used, np.float32)
+    angle = (0 - _joined([template.angle for template in templates], used, np.uint16)).view(np.int16)
+    ends = np.cumsum([len(numbers) for numbers in used], dtype=np.int64)
+    bits = build_cylinders(x, y, angle, p, ends)
     for array in (bits, x, y, angle):
         array.setflags(write=False)
-    digest = hashlib.blake2b(bits.tobytes() + x.tobytes() + y.tobytes() + angle.tobytes(), digest_size=8).digest()
-    return PreparedFinger(template.algorithm, bits, x, y, angle, int.from_bytes(digest, "little"))
+    prepared, begin = [], 0
+    for template, end in zip(templates, ends.tolist(), strict=True):
+        own = bits[begin:end], x[begin:end], y[begin:end], angle[begin:end]
+        digest = hashlib.blake2b(b"".join(array.tobytes() for array in own), digest_size=8).digest()
+        prepared.append(PreparedFinger(template.algorithm, *own, int.from_bytes(digest, "little")))
+        begin = end
+    return prepared
 
 
 def used_minutiae(template: FingerTemplate, p: CylinderParameters) -> NDArray[np.int64]:
@@ -140,11 +180,19 @@ def used_minutiae(template: FingerTemplate, p: CylinderParameters) -> NDArray[np
 
 
 def build_cylinders(
-    x: NDArray[np.float32], y: NDArray[np.float32], angle: NDArray[np.int16], p: CylinderParameters
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    angle: NDArray[np.int16],
+    p: CylinderParameters,
+    ends: NDArray[np.int64] | None = None,
 ) -> NDArray[np.uint64]:
-    """uint64[n, words]: the cylinders of n minutiae (pixels, y down; directions in 1/65536 turn, in the same frame)."""
+    """uint64[n, words]: the cylinders of n minutiae (pixels, y down; directions in 1/65536 turn, in the same frame).
+
+    Args:
+        ends: int64[fingers], where each of several fingers ends that lie one behind the other; None for a single one.
+    """
     bits = np.zeros((len(x), p.words), np.uint64)
-    _fill_bits(x, y, angle, tuple(cylinder_tables(p)), bits)
+    _fill(x, y, angle, _one(x) if ends is None else ends, tuple(cylinder_tables(p)), bits, np.empty((0, p.bits)))
     return bits
 
 
@@ -152,9 +200,19 @@ def cell_contributions(
     x: NDArray[np.float32], y: NDArray[np.float32], angle: NDArray[np.int16], p: CylinderParameters
 ) -> NDArray[np.float64]:
     """float64[n, bits]: what neighbouring minutiae contribute to each cell ([MCC] equation 4), 0 outside the base."""
-    result = np.empty((len(x), p.bits))
-    _fill_contributions(x, y, angle, tuple(cylinder_tables(p)), result)
-    return result
+    sums = np.empty((len(x), p.bits))
+    _fill(x, y, angle, _one(x), tuple(cylinder_tables(p)), np.zeros((len(x), p.words), np.uint64), sums)
+    return sums
+
+
+def _one(x: NDArray[np.float32]) -> NDArray[np.int64]:
+    return np.array([len(x)], np.int64)
+
+
+def _joined(columns: Sequence[NDArray[Any]], used: Sequence[NDArray[np.int64]], dtype: type[_N]) -> NDArray[_N]:
+    """The used numbers of some columns, one behind the other."""
+    kept = [c if len(c) == len(u) else c[u] for c, u in zip(columns, used, strict=True)]
+    return np.concatenate(kept).astype(dtype)
 
 
 @kernel
@@ -221,117 +279,162 @@ def _contribution(
 
 
 class CylinderSpace(NamedTuple):
-    """Work space: the minutiae in float64, directions also in radians; what one neighbour adds to layers."""
+    """Work space for the fingers of a call.
 
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    theta: NDArray[np.float64]
-    turned: NDArray[np.float64]
+    Attributes:
+        sums: float64[most minutiae * bits], the contributions to the cells of each cylinder of a finger.
+        number: int64[most minutiae], neighbours of one minutia.
+        place: float64[2 most minutiae], where each of them is in the frame of its cylinder.
+        near: float64[64 most minutiae], of each of them the Gaussians at the rows of cells (24 numbers, 0 where it is
+            far away), at the columns (24), and what it adds to layers, twice (16).
+        begin: int64[3 most minutiae], where in that the first row, column and layer of the cylinder are.
+        row: float64[8], what a neighbour adds to cells of a row.
+    """
+
+    sums: NDArray[np.float64]
+    number: NDArray[np.int64]
+    place: NDArray[np.float64]
+    near: NDArray[np.float64]
+    begin: NDArray[np.int64]
+    row: NDArray[np.float64]
 
 
 @kernel
-def cylinder_space(x: NDArray[np.float32], y: NDArray[np.float32], angle: NDArray[np.int16]) -> CylinderSpace:
-    """Fresh work space for the minutiae of a finger."""
+def cylinder_space(ends: NDArray[np.int64], p: CylinderTables) -> CylinderSpace:
+    """Fresh work space for fingers one behind the other, each of which ends at one of ``ends``."""
+    most, begin = 0, 0
+    for end in ends:
+        most, begin = max(most, end - begin), end
     return CylinderSpace(
-        x=x.astype(np.float64),
-        y=y.astype(np.float64),
-        theta=angle.astype(np.float64) * (2.0 * math.pi / TURN),
-        turned=np.zeros(2 * LAYERS),
+        sums=np.empty(most * p.layers * CELLS * CELLS),
+        number=np.empty(most, np.int64),
+        place=np.empty(2 * most),
+        near=np.zeros(_RECORD * most),
+        begin=np.empty(3 * most, np.int64),
+        row=np.zeros(CELLS),
     )
 
 
 @kernel
 def sum_cells(
-    m: int, angle: NDArray[np.int16], p: CylinderTables, space: CylinderSpace, sums: NDArray[np.float64]
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    angle: NDArray[np.int16],
+    p: CylinderTables,
+    space: CylinderSpace,
 ) -> None:
-    """Fills sums[layers, CELLS * CELLS] with the contributions to the cells of cylinder ``m``; those outside of its
-    base are 0."""
-    x, y, directional, spatial, turned = space.x, space.y, p.directional, p.spatial, space.turned
-    side = 2.0 * p.radius / CELLS
-    a_side = 1.0 / side
+    """Fills ``space.sums`` with the contributions to the cells of each of a finger's cylinders; those outside of their
+    base are 0.
+
+    Args:
+        theta: the directions in radians.
+    """
+    # Arrays by names of their own, once a finger: numba counts references wherever one is taken out of a tuple.
+    directional, gaussians, places, layers = p.directional, p.gaussian, p.places, p.layers
+    sums, number, place, near, begins, row = space.sums, space.number, space.place, space.near, space.begin, space.row
     reach = 3.0 * p.sigma_s
     reach2 = reach * reach
-    falls = 1.0 / (2.0 * p.sigma_s * p.sigma_s)
-    cos, sin = math.cos(space.theta[m]), math.sin(space.theta[m])
-    sums[:] = 0.0
-    for t in range(x.shape[0]):
-        dx, dy = x[t] - x[m], y[t] - y[m]
-        if t == m or dx * dx + dy * dy > (p.radius + reach) ** 2:
-            continue
-        own, other = cos * dx + sin * dy, cos * dy - sin * dx
-        # A little more, so that rounding loses none.
-        i0 = max(0, math.ceil((own - reach) * a_side + _HALF - 1e-6))
-        i1 = min(CELLS, math.floor((own + reach) * a_side + _HALF + 1e-6) + 1)
-        j0 = max(0, math.ceil((other - reach) * a_side + _HALF - 1e-6))
-        j1 = min(CELLS, math.floor((other + reach) * a_side + _HALF + 1e-6) + 1)
-        if i0 >= i1 or j0 >= j1:
-            continue
-        at = ((np.int64(angle[m]) - np.int64(angle[t])) & 0xFFFF) * p.layers * STEPS
-        step, within = at >> 16, (at & 0xFFFF) * (2.0 / TURN) - 1.0
-        shift, step = step // STEPS, step % STEPS
-        for k in range(LAYERS):
-            value = directional[step, 0, k]
-            for i in range(1, DEGREE + 1):
-                value = value * within + directional[step, i, k]
-            turned[k] = value
-        # The layers once more from there, so that any of them may come first.
-        for k in range(LAYERS):
-            turned[p.layers + k] = turned[k]
-        first = p.layers - shift
-        for i in range(i0, i1):
-            a = own - (i - _HALF) * side
-            for j in range(j0, j1):
-                b = other - (j - _HALF) * side
-                d2 = a * a + b * b
-                if abs(d2 - reach2) < 1e-9:
-                    d2 = _distance_squared(x, y, m, t, cos, sin, (i - _HALF) * side, (j - _HALF) * side)
-                if d2 <= reach2 and (p.base >> np.uint64(i * CELLS + j)) & np.uint64(1):
-                    near = np.int64(d2 + 0.5)
-                    r = (near - d2) * falls
-                    value = spatial[near] * (1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0)))))
-                    for k in range(p.layers):
-                        sums[k, i * CELLS + j] += value * turned[first + k]
-    for k in range(p.layers):
-        close = 0
-        for c in range(CELLS * CELLS):
-            close += int(abs(sums[k, c] - p.threshold) < 1e-12)
-        if close > 0:
-            for c in range(CELLS * CELLS):
-                if abs(sums[k, c] - p.threshold) < 1e-12:
-                    sums[k, c] = _contribution(x, y, space.theta, m, c, k, p)
+    furthest = (p.radius + reach) ** 2
+    cells = 1.0 / (2.0 * p.radius / CELLS)
+    bits = layers * CELLS * CELLS
+    count = x.shape[0]
+    sums[: count * bits] = 0.0
+    for m in range(count):
+        cos, sin = math.cos(theta[m]), math.sin(theta[m])
+        neighbours = 0
+        for t in range(count):
+            dx, dy = x[t] - x[m], y[t] - y[m]
+            # Without a branch, which would be guessed wrong half of the time.
+            number[neighbours] = t
+            neighbours += int(t != m and dx * dx + dy * dy <= furthest)
+        # What depends on a neighbour alone, of all of them before any is read: a processor waits where it reads at
+        # once, and askew, what it has just written.
+        for n in range(neighbours):
+            t = number[n]
+            dx, dy = x[t] - x[m], y[t] - y[m]
+            own, other = cos * dx + sin * dy, cos * dy - sin * dx
+            place[2 * n], place[2 * n + 1] = own, other
+            begin = n * _RECORD + CELLS
+            step, within, whole = _step(own * cells + _HALF)
+            four_polynomials(gaussians, step, within, near, begin)
+            begins[3 * n] = begin + _BEFORE - whole
+            begin += 3 * CELLS
+            step, within, whole = _step(other * cells + _HALF)
+            four_polynomials(gaussians, step, within, near, begin)
+            begins[3 * n + 1] = begin + _BEFORE - whole
+            begin += 2 * CELLS
+            at = ((np.int64(angle[m]) - np.int64(angle[t])) & 0xFFFF) * layers * STEPS
+            turn, within = at >> 16, (at & 0xFFFF) * (2.0 / TURN) - 1.0
+            eight_polynomials(directional, (turn & (STEPS - 1)) * (DEGREE + 1) * LAYERS, within, near, begin)
+            # The layers once more from there, so that any of them may come first.
+            for k in range(layers):
+                near[begin + layers + k] = near[begin + k]
+            begins[3 * n + 2] = begin + layers - turn // STEPS
+        for n in range(neighbours):
+            own, other = place[2 * n], place[2 * n + 1]
+            first_row, first_column, first_layer = begins[3 * n], begins[3 * n + 1], begins[3 * n + 2]
+            # A little more, so that rounding loses none.
+            i0 = max(0, math.ceil((own - reach) * cells + _HALF - 1e-6))
+            i1 = min(CELLS, math.floor((own + reach) * cells + _HALF + 1e-6) + 1)
+            for i in range(i0, i1):
+                a = own - places[i]
+                gaussian, base = near[first_row + i], p.base >> np.uint64(i * CELLS)
+                borders = near_cells(places, other, a * a, reach2, near, first_column, gaussian, base, row)
+                if borders != 0:
+                    for j in range(CELLS):
+                        if (borders >> np.uint64(j)) & np.uint64(1):
+                            d2 = _distance_squared(x, y, m, number[n], cos, sin, places[i], places[j])
+                            row[j] = gaussian * near[first_column + j] if d2 <= reach2 else 0.0
+                for k in range(layers):
+                    add_multiple(sums, m * bits + (k * CELLS + i) * CELLS, near[first_layer + k], row)
+        for k in range(layers):
+            begin = m * bits + k * CELLS * CELLS
+            if close(sums, begin, p.threshold) != 0:
+                for c in range(CELLS * CELLS):
+                    if abs(sums[begin + c] - p.threshold) < 1e-12:
+                        sums[begin + c] = _contribution(x, y, theta, m, c, k, p)
 
 
 @kernel
-def _fill_bits(
+def _step(at: float) -> tuple[int, float, int]:
+    """Of a place, counted in cells: where the polynomials of its step within the cell are, where in that step it is (-1
+    to 1), and the cell."""
+    whole = math.floor(at)
+    steps = (at - whole) * STEPS
+    step = min(int(steps), STEPS - 1)
+    return step * (DEGREE + 1) * _NEAR, 2.0 * (steps - step) - 1.0, int(whole)
+
+
+@kernel
+def _fill(
     x: NDArray[np.float32],
     y: NDArray[np.float32],
     angle: NDArray[np.int16],
+    ends: NDArray[np.int64],
     tables: tuple[Any, ...],
     bits: NDArray[np.uint64],
+    contributions: NDArray[np.float64],
 ) -> None:
+    """Bits of the cylinders of fingers one behind the other, each of which ends at one of ``ends``; and the
+    contributions, where there are rows for them."""
     p = CylinderTables(*tables)
-    space, sums = cylinder_space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
-    for m in range(x.shape[0]):
-        sum_cells(m, angle, p, space, sums)
-        for k in range(p.layers):
-            word = np.uint64(0)
-            for c in range(CELLS * CELLS):
-                word |= np.uint64(sums[k, c] > p.threshold) << np.uint64(c)
-            bits[m, k] = word
+    space = cylinder_space(ends, p)
+    wide_x, wide_y, theta = x.astype(np.float64), y.astype(np.float64), radians(angle)
+    begin = 0
+    for end in ends:
+        sum_cells(wide_x[begin:end], wide_y[begin:end], theta[begin:end], angle[begin:end], p, space)
+        for m in range(end - begin):
+            for k in range(p.layers):
+                at = (m * p.layers + k) * CELLS * CELLS
+                bits[begin + m, k] = above(space.sums, at, p.threshold)
+                if contributions.shape[0] > 0:
+                    for c in range(CELLS * CELLS):
+                        contributions[begin + m, k * CELLS * CELLS + c] = space.sums[at + c]
+        begin = end
 
 
 @kernel
-def _fill_contributions(
-    x: NDArray[np.float32],
-    y: NDArray[np.float32],
-    angle: NDArray[np.int16],
-    tables: tuple[Any, ...],
-    result: NDArray[np.float64],
-) -> None:
-    p = CylinderTables(*tables)
-    space, sums = cylinder_space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
-    for m in range(x.shape[0]):
-        sum_cells(m, angle, p, space, sums)
-        for k in range(p.layers):
-            for c in range(CELLS * CELLS):
-                result[m, k * CELLS * CELLS + c] = sums[k, c]
+def radians(angle: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Of directions in 1/65536 turn."""
+    return angle.astype(np.float64) * (2.0 * math.pi / TURN)

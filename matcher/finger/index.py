@@ -257,11 +257,8 @@ class FingerIndex:
         if not templates:
             return
         parts = [templates[at : at + _SIDE_BY_SIDE] for at in range(0, len(templates), _SIDE_BY_SIDE)]
-        prepared = [finger for part in workers().map(self._prepared, parts) for finger in part]
+        prepared = [finger for part in workers().map(self.comparator.prepare_many, parts) for finger in part]
         self._extend(rows_of(prepared), biased(self._vectors_of(templates, prepared)))
-
-    def _prepared(self, templates: Sequence[Template]) -> list[PreparedFinger]:
-        return [self.comparator.prepare(template) for template in templates]
 
     def _vectors_of(self, templates: Sequence[Template], prepared: Sequence[PreparedFinger]) -> NDArray[np.int8]:
         result = np.zeros((len(prepared), self.model.parameters.numbers), np.int8)

@@ -37,11 +37,11 @@ from numpy.typing import NDArray
 from matcher.compiled import kernel
 from matcher.errors import InvalidInput
 from matcher.finger.cylinders import (
-    CELLS,
     CylinderTables,
     PreparedFinger,
     cylinder_space,
     cylinder_tables,
+    radians,
     sum_cells,
 )
 from matcher.finger.parameters import CylinderParameters, VectorParameters
@@ -66,6 +66,7 @@ def describe_minutiae(
         finger.x,
         finger.y,
         finger.angle,
+        np.array([len(finger)], np.int64),
         tuple(cylinder_tables(cylinders)),
         p.steepness,
         p.centre,
@@ -80,9 +81,10 @@ def sum_residuals(
     reduced: NDArray[np.float32], words: NDArray[np.float32], nearest: int, softness: float
 ) -> NDArray[np.float32]:
     """float32[words * d], unit length: step 3, for the reduced minutiae (float32[n, d]) of one finger."""
-    sums = np.empty(words.size, np.float32)
-    _sum_residuals(reduced, reduced @ words.T, words, _squares(words), nearest, softness, sums)
-    return sums
+    sums: NDArray[np.float32] = np.empty((1, words.size), np.float32)
+    end = np.array([len(reduced)], np.int64)
+    _sum_residuals(reduced, reduced @ words.T, end, words, _squares(words), nearest, softness, sums)
+    return sums.ravel()
 
 
 def _squares(words: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -94,6 +96,7 @@ def _describe(
     x: NDArray[np.float32],
     y: NDArray[np.float32],
     angle: NDArray[np.int16],
+    ends: NDArray[np.int64],
     tables: tuple[Any, ...],
     steepness: float,
     centre: float,
@@ -101,46 +104,71 @@ def _describe(
     middle: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Writes float32[n, bits + 4], the description less ``middle``."""
+    """Writes float32[n, bits + 4], the descriptions less ``middle``, of fingers one behind the other, each of which
+    ends at one of ``ends``."""
     p = CylinderTables(*tables)
-    n, cells = x.shape[0], out.shape[1] - 4
-    space, sums = cylinder_space(x, y, angle), np.zeros((p.layers, CELLS * CELLS))
-    values, powers = sums.reshape(cells), np.empty(cells)
+    space = cylinder_space(ends, p)
+    wide_x, wide_y, theta = x.astype(np.float64), y.astype(np.float64), radians(angle)
+    cells = out.shape[1] - 4
+    sums, values, powers = space.sums, np.empty(cells), np.empty(cells)
     as_integers = powers.view(np.int64)
-    mean_x, mean_y = np.mean(space.x), np.mean(space.y)
-    for m in range(n):
-        row = out[m]
-        sum_cells(m, angle, p, space, sums)
-        # exp(t) = 2^k exp(r): no call, so that LLVM makes vectors of it; right to 1e-15.
-        for c in range(cells):
-            t = min(max(-steepness * (values[c] - centre), -700.0), 700.0)
-            as_integers[c] = (np.int64(math.floor(t * _LOG2_E + 0.5)) + 1023) << 52
-        for c in range(cells):
-            t = min(max(-steepness * (values[c] - centre), -700.0), 700.0)
-            k = math.floor(t * _LOG2_E + 0.5)
-            r = (t - k * _LN2_HIGH) - k * _LN2_LOW
-            e = 1.0 / 39916800.0
-            e = e * r + 1.0 / 3628800.0
-            e = e * r + 1.0 / 362880.0
-            e = e * r + 1.0 / 40320.0
-            e = e * r + 1.0 / 5040.0
-            e = e * r + 1.0 / 720.0
-            e = e * r + 1.0 / 120.0
-            e = e * r + 1.0 / 24.0
-            e = e * r + 1.0 / 6.0
-            e = e * r + 0.5
-            e = e * r + 1.0
-            e = e * r + 1.0
-            row[c] = np.float32(1.0 / (1.0 + e * powers[c])) - middle[c]
-        theta = space.theta[m]
-        row[cells] = np.float32(math.cos(theta)) - middle[cells]
-        row[cells + 1] = np.float32(math.sin(theta)) - middle[cells + 1]
-        row[cells + 2] = np.float32((space.x[m] - mean_x) / length) - middle[cells + 2]
-        row[cells + 3] = np.float32((space.y[m] - mean_y) / length) - middle[cells + 3]
+    begin = 0
+    for end in ends:
+        sum_cells(wide_x[begin:end], wide_y[begin:end], theta[begin:end], angle[begin:end], p, space)
+        mean_x, mean_y = np.mean(wide_x[begin:end]), np.mean(wide_y[begin:end])
+        for m in range(begin, end):
+            row, first = out[m], (m - begin) * cells
+            values[:] = sums[first : first + cells]
+            # exp(t) = 2^k exp(r): no call, so that LLVM makes vectors of it; right to 1e-15.
+            for c in range(cells):
+                t = min(max(-steepness * (values[c] - centre), -700.0), 700.0)
+                as_integers[c] = (np.int64(math.floor(t * _LOG2_E + 0.5)) + 1023) << 52
+            for c in range(cells):
+                t = min(max(-steepness * (values[c] - centre), -700.0), 700.0)
+                k = math.floor(t * _LOG2_E + 0.5)
+                r = (t - k * _LN2_HIGH) - k * _LN2_LOW
+                e = 1.0 / 39916800.0
+                e = e * r + 1.0 / 3628800.0
+                e = e * r + 1.0 / 362880.0
+                e = e * r + 1.0 / 40320.0
+                e = e * r + 1.0 / 5040.0
+                e = e * r + 1.0 / 720.0
+                e = e * r + 1.0 / 120.0
+                e = e * r + 1.0 / 24.0
+                e = e * r + 1.0 / 6.0
+                e = e * r + 0.5
+                e = e * r + 1.0
+                e = e * r + 1.0
+                row[c] = np.float32(1.0 / (1.0 + e * powers[c])) - middle[c]
+            row[cells] = np.float32(math.cos(theta[m])) - middle[cells]
+            row[cells + 1] = np.float32(math.sin(theta[m])) - middle[cells + 1]
+            row[cells + 2] = np.float32((wide_x[m] - mean_x) / length) - middle[cells + 2]
+            row[cells + 3] = np.float32((wide_y[m] - mean_y) / length) - middle[cells + 3]
+        begin = end
 
 
 @kernel
 def _sum_residuals(
+    reduced: NDArray[np.float32],
+    products: NDArray[np.float32],
+    ends: NDArray[np.int64],
+    words: NDArray[np.float32],
+    squares: NDArray[np.float64],
+    nearest: int,
+    softness: float,
+    out: NDArray[np.float32],
+) -> None:
+    """Step 3 of fingers one behind the other; products are those of minutiae and words, float32[n, words], squares
+    those of words with themselves."""
+    begin = 0
+    for finger in range(ends.shape[0]):
+        mine = slice(begin, ends[finger])
+        _sum_one(reduced[mine], products[mine], words, squares, nearest, softness, out[finger])
+        begin = ends[finger]
+
+
+@kernel
+def _sum_one(
     reduced: NDArray[np.float32],
     products: NDArray[np.float32],
     words: NDArray[np.float32],
@@ -149,7 +177,6 @@ def _sum_residuals(
     softness: float,
     out: NDArray[np.float32],
 ) -> None:
-    """Step 3; products are those of minutiae and words, float32[n, words], squares those of words with themselves."""
     count, width = words.shape
     sums = np.zeros((count, width))
     near, distance = np.zeros(nearest, np.int64), np.zeros(nearest)
@@ -288,18 +315,15 @@ class VectorModel:
     def _sums(self, fingers: Sequence[PreparedFinger]) -> NDArray[np.float32]:
         """float32[len(fingers), words * reduced]: steps 1 to 3."""
         p, tables = self.parameters, tuple(cylinder_tables(self.cylinders))
-        ends = np.cumsum([len(finger) for finger in fingers])
+        ends = np.cumsum([len(finger) for finger in fingers], dtype=np.int64)
         described = np.empty((ends[-1], self.cylinders.bits + 4), np.float32)
-        for finger, end in zip(fingers, ends.tolist(), strict=True):
-            part = described[end - len(finger) : end]
-            _describe(finger.x, finger.y, finger.angle, tables, p.steepness, p.centre, p.length, self.middle, part)
+        x, y, angle = (np.concatenate(columns) for columns in zip(*((f.x, f.y, f.angle) for f in fingers), strict=True))
+        _describe(x, y, angle, ends, tables, p.steepness, p.centre, p.length, self.middle, described)
         reduced: NDArray[np.float32] = described @ self.reduce
         products = reduced @ self.words.T
         squares = _squares(self.words)
         sums = np.empty((len(fingers), self.words.size), np.float32)
-        for row, finger, end in zip(sums, fingers, ends.tolist(), strict=True):
-            mine = slice(end - len(finger), end)
-            _sum_residuals(reduced[mine], products[mine], self.words, squares, p.nearest, self.softness, row)
+        _sum_residuals(reduced, products, ends, self.words, squares, p.nearest, self.softness, sums)
         return sums
 
 

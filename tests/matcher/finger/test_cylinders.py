@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from enrollment.synthesis.finger_templates import bulk_finger_templates
-from matcher.finger.cylinders import cell_contributions, prepare_finger
+from matcher.finger.cylinders import cell_contributions, prepare_finger, prepare_fingers
 from matcher.finger.parameters import CylinderParameters
 from matcher.templates import FingerTemplate
 from tests.matcher.finger import reference
@@ -54,10 +54,24 @@ def test_other_parameters_have_their_tables(changed: dict[str, Any]) -> None:
     np.testing.assert_array_equal(prepared.bits, np.packbits(cells > p.threshold, axis=1, bitorder="little").view("u8"))
 
 
-@pytest.mark.parametrize("changed", [{"layers": 9}, {"cells": 16}])
+@pytest.mark.parametrize("changed", [{"layers": 9}, {"cells": 16}, {"sigma_s": 12.0}])
 def test_cylinders_that_cannot_be_built_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="can be built"):
         prepare_finger(random_finger(np.random.default_rng(8), 30), dataclasses.replace(PARAMETERS, **changed))
+
+
+def test_many_at_once_are_one_by_one() -> None:
+    rng = np.random.default_rng(9)
+    templates = [*bulk_finger_templates(5, 9), *(random_finger(rng, n) for n in (0, 90, 1, 60, 61, 0))]
+    for together, template in zip(prepare_fingers(templates), templates, strict=True):
+        alone = prepare_finger(template)
+        assert (together.algorithm, together.key) == (alone.algorithm, alone.key)
+        for name in ("bits", "x", "y", "angle"):
+            mine, other = getattr(together, name), getattr(alone, name)
+            assert mine.dtype == other.dtype
+            assert not mine.flags.writeable
+            np.testing.assert_array_equal(mine, other)
+    assert prepare_fingers([]) == []
 
 
 def test_no_minutiae_give_an_empty_structure() -> None:
