@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite.binding
@@ -30,12 +33,45 @@ def use_widest_vectors() -> None:
 use_widest_vectors()
 
 
+def keep_by_source(package: Path = Path(__file__).parent) -> None:
+    """Has numba keep machine code in a folder whose name says which sources it was compiled from.
+
+    A kernel holds the code of the kernels it calls, but numba compiles it anew only when its own file changes: after an
+    update it would go on with what the others were, and with their old tables compute nonsense.
+
+    The folder lies in the package's ``__pycache__``, or in the user's cache where that is not writable, or in
+    ``NUMBA_CACHE_DIR``. Before the first kernel is made.
+    """
+    config: Any = numba.config
+    digest = hashlib.blake2b(digest_size=8)
+    for source in sorted(package.rglob("*.py")):
+        text = source.read_bytes()
+        if b"numba" in text or b"import kernel" in text:
+            digest.update(text)
+    folder = Path(config.CACHE_DIR or package / "__pycache__")
+    if not config.CACHE_DIR and not os.access(package, os.W_OK):
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ambis"
+    config.CACHE_DIR = str(folder / f"kernels-{digest.hexdigest()}")
+
+
+keep_by_source()
+
+
 def kernel(function: _F) -> _F:
-    """Compiles a function that holds no GIL; the machine code is cached beside the source where that is writable.
+    """Compiles a function that holds no GIL; the machine code is kept (``keep_by_source``).
 
     No fast-math: the tests' references reproduce every bit of the float32 similarities.
     """
     return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
+def relaxed_kernel(*flags: str) -> Callable[[_F], _F]:
+    """The same with some of LLVM's fast-math flags."""
+
+    def compiled(function: _F) -> _F:
+        return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=set(flags))(function))
+
+    return compiled
 
 
 def _popcount(typing_context: Any, word: Any) -> Any:

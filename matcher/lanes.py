@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from matcher.compiled import relaxed_kernel
 
 LANES = 64
 
@@ -69,7 +70,7 @@ lowest: Callable[[Any], Any] = cast("Callable[[Any], Any]", intrinsic(_lowest))
 """The number of the lowest bit that is set in a uint64, which must not be 0."""
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
+@relaxed_kernel("nnan", "nsz")
 def largest(values: Any, first: Any, last: Any) -> Any:
     """Of numbers first..last of float32[n], all >= 0; several are looked at at once, since none of them is NaN."""
     most = np.float32(0)

@@ -6,19 +6,16 @@ for Deep Face Recognition", CVPR 2019, section 2). Raw scores are in -1..1; cali
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.compiled import relaxed_kernel
 from matcher.dot_product import prefetch
 from matcher.errors import InvalidInput, ModelMismatch, TemplateInvalid
 from matcher.positions import Modality
 from matcher.templates import FaceTemplate, Template
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 COMPACT_ALGORITHM = "face-compact-2"
 """Id of templates made with the compact pack (see ``enrollment/models.py``), the default."""
@@ -28,14 +25,6 @@ _LENGTHS = {COMPACT_ALGORITHM: 512}
 
 PreparedFace: TypeAlias = NDArray[np.float32]
 """float32[d], exactly unit length (to float32), read-only."""
-
-
-def _summing_kernel(function: _F) -> _F:
-    """As ``matcher.compiled.kernel``, but sums may be taken in another order: as many at once as the processor can.
-
-    That is the same order for every row, so that scores depend on nothing but the two embeddings and the processor.
-    """
-    return cast(_F, numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})(function))
 
 
 def cosines(rows: NDArray[np.float32], probe: PreparedFace) -> NDArray[np.float64]:
@@ -67,7 +56,9 @@ def cosines_of_pairs(
     return scores
 
 
-@_summing_kernel
+# Sums in another order, as many at once as the processor can: the same order for every row, so that scores depend on
+# nothing but the two embeddings and the processor.
+@relaxed_kernel("reassoc")
 def _cosines(rows: Any, memory: Any, probes: Any, numbers: Any, chosen: Any, scores: Any) -> None:
     for i in range(len(chosen)):
         if i + 1 < len(chosen):

@@ -6,7 +6,7 @@ nothing of how the pairs lie to each other, which is what most of the fast stage
 takes an eighth of it: of the references that it looks at, the best are worth the fast stage.
 
 How it gets fast: the probe's cylinders are turned over once, word by word instead of cylinder by cylinder, and each of
-the reference's is compared with all of them at once as it lies in the file. A similarity is 1 - sqrt(q) with
+the reference's is compared with sixteen of them at once as it lies in the file. A similarity is 1 - sqrt(q) with
 q = |a xor b|^2 / (|a| + |b|)^2; the least q of each column is kept, so that the root is taken once a column, and the
 denominators are read from a table by the count of bits.
 
@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 from scipy import special
 
 from matcher.compiled import kernel, popcount
+from matcher.dot_product import prefetch
+from matcher.finger.column_vectors import LANES, keep_least
 from matcher.finger.cylinders import PreparedFinger
-from matcher.finger.pairing import SIMILARITY_STEPS, WIDTH, PairingTables, word
+from matcher.finger.pairing import SIMILARITY_STEPS, WIDTH, PairingTables
 from matcher.finger.rows import HEAD, FingerRows
 
-_LANES = 16
-"""Columns are filled up to a multiple of this, the float32 numbers of a vector register."""
+_AHEAD = 2048
+"""Bytes of a reference that are asked for while the one before the last is looked at: most of it."""
 _INDEX = WIDTH - 1
 
 
@@ -38,7 +40,7 @@ class Looker(NamedTuple):
     Attributes:
         minutiae: of the probe.
         filled: of these have bits in their cylinders; the others are like nothing.
-        columns: uint64[words up to a multiple of 3, columns], their cylinders word by word, 0 behind the last one.
+        columns: uint64[words, columns], their cylinders word by word; up to a multiple of 16 columns, the last ones 0.
         directions: int32[columns], in 1/65536 turn.
         inverse: float32[bits + 1, columns], 1 / (|a| + |b|)^2 for a reference's cylinder of so many bits.
     """
@@ -54,9 +56,9 @@ def looker(probe: PreparedFinger, tables: PairingTables) -> Looker:
     """Makes a probe ready, in a tenth of a millisecond."""
     filled = np.flatnonzero(probe.bits.any(axis=1))
     words, n = probe.bits.shape[1], len(filled)
-    width = max(_LANES, -(-n // _LANES) * _LANES)
-    columns = np.zeros(((words + 2) // 3 * 3, width), np.uint64)
-    columns[:words, :n] = probe.bits[filled].T
+    width = max(LANES, -(-n // LANES) * LANES)
+    columns = np.zeros((words, width), np.uint64)
+    columns[:, :n] = probe.bits[filled].T
     directions = np.zeros(width, np.int32)
     directions[:n] = probe.angle[filled]
     inverse = np.ones((len(tables.roots), width), np.float32)
@@ -126,12 +128,15 @@ def _look(
     scores: NDArray[np.float32],
 ) -> None:
     width, words = columns.shape[1], inverse.shape[0] // 64
-    halves = all_words.view(np.int16)
+    halves, lines = all_words.view(np.int16), all_words.view(np.uint8)
     reach, half = np.int32(2 * turn), np.int32(turn)
     one, steps = np.float32(1.0), np.float32(SIMILARITY_STEPS)
-    different, least, keys = np.empty(WIDTH, np.int32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.int32)
+    least, keys = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.int32)
     for s in range(slots.shape[0]):
         begin = start[slots[s]]
+        if s + 2 < slots.shape[0]:
+            ahead = 8 * start[slots[s + 2]]
+            prefetch(lines[ahead : ahead + _AHEAD])
         m = np.int64(all_words[begin + 1])
         fewest = m if m < n else np.int64(n)
         if fewest < min_minutiae:
@@ -139,25 +144,17 @@ def _look(
             continue
         begin += HEAD
         angles = 4 * (begin + m * words) + 2 * m
-        for j in range(width):
+        for j in range(WIDTH):
             least[j] = one
         for i in range(m):
-            cylinder = all_words[begin + i * words : begin + (i + 1) * words]
-            for j in range(width):
-                different[j] = 0
-            count = np.uint64(0)
-            for w in range(0, columns.shape[0], 3):
-                u, v, z = cylinder[w], word(cylinder, w + 1), word(cylinder, w + 2)
-                count += popcount(u) + popcount(v) + popcount(z)
-                wu, wv, wz = columns[w], columns[w + 1], columns[w + 2]
-                for j in range(width):
-                    different[j] += np.int32(popcount(u ^ wu[j]) + popcount(v ^ wv[j]) + popcount(z ^ wz[j]))
-            weight, toward = inverse[count], np.int32(halves[angles + i]) + half
-            for j in range(width):
-                between = (toward - directions[j]) & np.int32(0xFFFF)
-                q = np.float32(different[j]) * weight[j]
-                least[j] = min(least[j], q if between <= reach else one)
-        for j in range(width):
+            at = begin + i * words
+            count = np.int64(0)
+            for w in range(words):
+                count += np.int64(popcount(all_words[at + w]))
+            toward = np.int32(halves[angles + i]) + half
+            for block in range(0, width, LANES):
+                keep_least(all_words, at, words, columns, directions, inverse, count, toward, reach, least, block)
+        for j in range(WIDTH):
             # With the column in the lowest bits no two are equal.
             step = np.int32((one - np.float32(math.sqrt(least[j]))) * steps)
             key = (step << np.int32(6)) | np.int32(_INDEX - j)
@@ -165,9 +162,9 @@ def _look(
         n_p, total = pairs[fewest], np.int64(0)
         for _ in range(n_p):
             top = np.int32(0)
-            for j in range(width):
+            for j in range(WIDTH):
                 top = max(top, keys[j])
-            for j in range(width):
+            for j in range(WIDTH):
                 keys[j] = np.int32(0) if keys[j] == top else keys[j]
             total += top >> np.int32(6)
         scores[s] = np.float32(total) / (np.float32(n_p) * steps)

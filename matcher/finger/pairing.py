@@ -168,7 +168,7 @@ def _turn_over(
 
 
 @kernel
-def word(cylinder: NDArray[np.uint64], w: int) -> np.uint64:
+def _word(cylinder: NDArray[np.uint64], w: int) -> np.uint64:
     """A word of a cylinder; 0 behind its last one."""
     return cylinder[w] if w < cylinder.shape[0] else np.uint64(0)
 
@@ -192,7 +192,7 @@ def _find_similarities(
             different[j] = 0
         total = np.uint64(0)
         for w in range(0, words.shape[0], 3):
-            u, v, z = bits[i, w], word(bits[i], w + 1), word(bits[i], w + 2)
+            u, v, z = bits[i, w], _word(bits[i], w + 1), _word(bits[i], w + 2)
             total += popcount(u) + popcount(v) + popcount(z)
             wu, wv, wz = words[w], words[w + 1], words[w + 2]
             for j in range(width):
