@@ -18,8 +18,8 @@ every other once. A gallery is the people of a round, of all sets, and synthetic
 - End to end: the shortlist, 1 % of the gallery or as long as ``matcher.gallery`` makes it, then exact comparison; two
   fingers add their scores. FNIR at FPIR with non-mated searches: the same searches with the mate taken out of the
   gallery; and, as a check, with the best stranger of the mated searches ("closed").
-- What vectors alone find: in a larger gallery the fast stage looks at a share of the fingers, 50,000 of a million, and
-  here at all of them.
+- What vectors alone find: in a larger gallery the first look is at a share of the fingers, 100,000 of a million, and
+  here at all of them; in one of 10,000 the fast stage compares all of them, too.
 - A search without a template is missed, and no non-mated one. Intervals are by bootstrap over fingers.
 
 How like the synthetic strangers are to real ones is printed as well (``finger_realism``).
@@ -411,7 +411,7 @@ def two_finger_searches(
 def vector_misses(
     gallery: FingerGallery, first: Sequence[Print], later: Sequence[Print], prepared: dict[int, PreparedFinger | None]
 ) -> Json:
-    """What is lost where the fast stage looks at a share of a gallery, and not at all of it as here: searches whose
+    """What is lost where the first look is at a share of a gallery, and not at all of it as here: searches whose
     mate is not among the nearest vectors, of one finger on either hand, and of two of whom none is."""
     column = {one.finger: k for k, one in enumerate(first)}
     there = [one for one in later if prepared[id(one)] is not None]

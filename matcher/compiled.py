@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -36,22 +38,39 @@ use_widest_vectors()
 def keep_by_source(package: Path = Path(__file__).parent) -> None:
     """Has numba keep machine code in a folder whose name says which sources it was compiled from.
 
-    A kernel holds the code of the kernels it calls, but numba compiles it anew only when its own file changes: after an
-    update it would go on with what the others were, and with their old tables compute nonsense.
+    A kernel holds the code of the kernels it calls and the constants of other files, but numba compiles it anew only when
+    its own file changes: after an update it would go on with what the others were, and with new tables compute nonsense.
 
-    The folder lies in the package's ``__pycache__``, or in the user's cache where that is not writable, or in
-    ``NUMBA_CACHE_DIR``. Before the first kernel is made.
+    The folder lies in the package's ``__pycache__``, in the user's cache or the system's folder of temporary files where
+    that is not writable, or in ``NUMBA_CACHE_DIR``. Before the first kernel is made.
     """
     config: Any = numba.config
     digest = hashlib.blake2b(digest_size=8)
-    for source in sorted(package.rglob("*.py")):
-        text = source.read_bytes()
-        if b"numba" in text or b"import kernel" in text:
-            digest.update(text)
-    folder = Path(config.CACHE_DIR or package / "__pycache__")
-    if not config.CACHE_DIR and not os.access(package, os.W_OK):
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ambis"
-    config.CACHE_DIR = str(folder / f"kernels-{digest.hexdigest()}")
+    for name, text in sorted(_compiled_from(package).items()):
+        digest.update(f"{name}\0{len(text)}\0".encode() + text)
+    folders = [package / "__pycache__", Path(os.path.expanduser("~/.cache/ambis")), Path(tempfile.gettempdir(), "ambis")]
+    if config.CACHE_DIR:
+        folders = [Path(config.CACHE_DIR)]
+    config.CACHE_DIR = str(next(filter(_writable, folders), folders[-1]) / f"kernels-{digest.hexdigest()}")
+
+
+def _compiled_from(package: Path) -> dict[str, bytes]:
+    """Sources with kernels of a package and of the one beside it, and what they import of these, by name."""
+    sources = {}
+    for root in (package, package.parent / "enrollment"):
+        for path in root.rglob("*.py"):
+            name = path.relative_to(package.parent).with_suffix("")
+            sources[".".join(name.parts)] = path.read_bytes()
+    chosen = {name for name, text in sources.items() if b"numba" in text or b"matcher.compiled" in text}
+    imported = {m.decode() for name in chosen for m in re.findall(rb"^from ([\w.]+) import", sources[name], re.MULTILINE)}
+    return {name: sources[name] for name in chosen | imported & sources.keys()}
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder can be written to, or be made."""
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
 
 
 keep_by_source()

@@ -15,13 +15,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from matcher.compiled import relaxed_kernel
+from matcher.vector_code import loaded, spread
 
 LANES = 64
-
-
-def _loaded(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    data = builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
-    return builder.load(builder.bitcast(data, ir.VectorType(ir.IntType(32), LANES).as_pointer()), align=4)
+_NUMBERS = ir.VectorType(ir.IntType(32), LANES)
 
 
 def _reached(typing_context: Any, numbers: Any, at: Any, limits: Any, begin: Any) -> Any:
@@ -29,8 +26,8 @@ def _reached(typing_context: Any, numbers: Any, at: Any, limits: Any, begin: Any
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
-        some = _loaded(context, builder, kinds[0], *arguments[:2])
-        least = _loaded(context, builder, kinds[2], *arguments[2:])
+        some = loaded(context, builder, kinds[0], *arguments[:2], _NUMBERS, 4)
+        least = loaded(context, builder, kinds[2], *arguments[2:], _NUMBERS, 4)
         return builder.bitcast(builder.icmp_signed(">=", some, least), ir.IntType(LANES))
 
     return types.uint64(numbers, types.int64, limits, types.int64), generate
@@ -46,11 +43,9 @@ def _all_reached(typing_context: Any, numbers: Any, at: Any, limit: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, offset, limit = arguments
-        some = _loaded(context, builder, signature.args[0], array, offset)
-        first = builder.insert_element(ir.Constant(some.type, [0] * LANES), limit, ir.IntType(32)(0))
-        places = ir.Constant(some.type, [0] * LANES)
-        least = builder.shuffle_vector(first, first, places)
-        return builder.bitcast(builder.icmp_signed(">=", some, least), ir.IntType(LANES))
+        some = loaded(context, builder, signature.args[0], array, offset, _NUMBERS, 4)
+        reached = builder.icmp_signed(">=", some, spread(builder, limit, _NUMBERS))
+        return builder.bitcast(reached, ir.IntType(LANES))
 
     return types.uint64(numbers, types.int64, types.int32), generate
 

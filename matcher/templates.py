@@ -103,6 +103,7 @@ class FingerTemplate(Template):
     code = 1
     MAX_MINUTIAE: ClassVar[int] = 255
     MAX_SIDE: ClassVar[int] = 8192
+    """A power of two, as ``__post_init__`` takes it for."""
     MAX_VECTOR: ClassVar[int] = 1024
     BYTES: ClassVar[int] = 6
     """A minutia's."""

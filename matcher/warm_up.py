@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -34,23 +36,33 @@ from matcher.templates import FaceTemplate, FingerTemplate, IrisCode, IrisTempla
 
 log = logging.getLogger(__name__)
 
+_compiling, _compiled = threading.Lock(), threading.Event()
 _PEOPLE = 6
 _MINUTIAE = 30
 _MOST_TRIED = max(ScanParameters().batches)
 _POSITIONS = (Position.RIGHT_INDEX, Position.FINGER_UNKNOWN, Position.FACE, Position.IRIS_LEFT)
 
 
-@functools.cache
-def compile_kernels() -> None:
+def compile_kernels(folder: Path | None = None) -> None:
     """Compiles, or loads from numba's cache, all that a gallery runs; once in a process.
 
+    Args:
+        folder: for the mapped files; None for the system's folder of temporary files.
+
     Raises:
-        StorageFailure: the system's folder of temporary files takes none.
+        StorageFailure: the folder takes none.
     """
+    with _compiling:
+        if not _compiled.is_set():
+            _compile(folder)
+            _compiled.set()
+
+
+def _compile(folder: Path | None) -> None:
     log.info("making kernels ready (a minute at the first start after an installation)")
     began = perf_counter()
     rng = np.random.default_rng(0)
-    gallery = Gallery(ShortlistParameters(minimum=1), _searched_in_steps)
+    gallery = Gallery(ShortlistParameters(minimum=1), functools.partial(_searched_in_steps, folder))
     people = [[(position, _template(rng, position)) for position in _POSITIONS] for _ in range(_PEOPLE)]
     for number, samples in enumerate(people):
         references = tuple(Reference(0, position, gallery.check(template)) for position, template in samples)
@@ -69,14 +81,14 @@ def compile_kernels() -> None:
         log.info("kernels are ready after %.0f s", taken)
 
 
-def _searched_in_steps(modality: Modality, algorithm: str) -> ReferenceIndex:
+def _searched_in_steps(folder: Path | None, modality: Modality, algorithm: str) -> ReferenceIndex:
     """An index that searches a few references as others do many."""
     if modality is Modality.FACE:
-        return FaceIndex(algorithm, FaceScan.KERNELS)
+        return FaceIndex(algorithm, FaceScan.KERNELS, folder=folder)
     if modality is Modality.FINGER:
         parameters = fingers.ShortlistParameters(looked_at_per_candidate=4, compared_per_candidate=2)
-        return fingers.FingerIndex(parameters=parameters, search=VectorSearch.SCAN)
-    return index_for(modality, algorithm)
+        return fingers.FingerIndex(parameters=parameters, folder=folder, search=VectorSearch.SCAN)
+    return index_for(modality, algorithm, folder=folder)
 
 
 def _template(rng: np.random.Generator, position: Position) -> Template:

@@ -103,7 +103,7 @@ def test_shortlist(benchmark: Benchmark, people: People, sizes: Sizes, fingers: 
                 with_faiss,
                 subjects,
                 "the same shortlists with the same threads: vectors by FAISS's 8-bit quantiser over the same memory "
-                "(which divides probes among threads, not rows), then our fast stage",
+                "(which divides probes among threads, not rows), then our first look and fast stage",
             )
         ],
         operation=f"subject of {people.count:,}, {fingers} finger{'s' * (fingers > 1)} of {together} at once, "
@@ -150,7 +150,8 @@ def _work(views: list[FingerView], probes: list[list[PreparedFinger]], count: in
         minutiae = float(np.mean(view.rows.words[view.rows.start[:1000] + 1]))
         words = view.comparator.cylinders.words
         for finger in mine:
-            pairs = (looked_at + compared) * minutiae * len(finger)
+            # Where no more are found than the fast stage compares, there is no first look.
+            pairs = (compared + looked_at * (looked_at > compared)) * minutiae * len(finger)
             total += Work(looked_at * 8.0 * minutiae * words, float(numbers), pairs * words)
         total += Work(float(view.codes.nbytes))
     return total

@@ -1,4 +1,4 @@
-"""Measures the rates of a machine on synthetic people: under a minute, a few hundred megabytes.
+"""Measures the rates of a machine on synthetic people: a minute, two gigabytes, one of them in a temporary file.
 
 Rows of the indexes are copies of a few hundred references, many times over, so that a scan reads more memory than the
 processor keeps at hand, as it does among millions. Times are medians of processor time, with one computing thread.

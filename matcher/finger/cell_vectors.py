@@ -13,32 +13,26 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from matcher.vector_code import loaded, place, spread
+
 EIGHT = 8
-LAYER = 64
+LAYER_CELLS = 64
+NEAR = 4
+"""Cells along an axis that a neighbour may contribute to: the polynomials of ``near_polynomials``."""
 DEGREE = 4
 """Of the polynomials."""
 _DOUBLE, _LONG = ir.DoubleType(), ir.IntType(64)
-
-
-def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, lanes: int = EIGHT) -> Any:
-    data = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
-    return builder.bitcast(data, ir.VectorType(_DOUBLE, lanes).as_pointer())
+_EIGHT = ir.VectorType(_DOUBLE, EIGHT)
 
 
 def _loaded(context: Any, builder: Any, kind: Any, array: Any, at: Any, lanes: int = EIGHT) -> Any:
-    return builder.load(_place(context, builder, kind, array, at, lanes), align=8)
-
-
-def _all(builder: Any, value: Any, lanes: int = EIGHT) -> Any:
-    vector, places = ir.VectorType(_DOUBLE, lanes), ir.VectorType(ir.IntType(32), lanes)
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, first, ir.Constant(places, [0] * lanes))
+    return loaded(context, builder, kind, array, at, ir.VectorType(_DOUBLE, lanes), 8)
 
 
 def _word(builder: Any, truths: Any) -> Any:
     lanes = truths.type.count
     word = builder.bitcast(truths, ir.IntType(lanes))
-    return word if lanes == LAYER else builder.zext(word, _LONG)
+    return word if lanes == LAYER_CELLS else builder.zext(word, _LONG)
 
 
 def _nearer(builder: Any, some: Any, limit: Any, least: float) -> Any:
@@ -52,9 +46,10 @@ def _nearer(builder: Any, some: Any, limit: Any, least: float) -> Any:
 def _add_multiple(typing_context: Any, sums: Any, at: Any, factor: Any, values: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sums, at, factor, values = arguments
-        place = _place(context, builder, signature.args[0], sums, at)
+        there = place(context, builder, signature.args[0], sums, at, _EIGHT)
         some = _loaded(context, builder, signature.args[3], values, _LONG(0))
-        builder.store(builder.fadd(builder.load(place, align=8), builder.fmul(some, _all(builder, factor))), place, 8)
+        more = builder.fmul(some, spread(builder, factor, _EIGHT))
+        builder.store(builder.fadd(builder.load(there, align=8), more), there, 8)
         return context.get_dummy_value()
 
     return types.void(sums, types.int64, types.float64, values), generate
@@ -70,13 +65,13 @@ def _polynomials(lanes: int) -> Callable[[Any, Any, Any, Any, Any], None]:
     def typed(typing_context: Any, table: Any, at: Any, x: Any, out: Any, begin: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             table, at, x, out, begin = arguments
-            point = _all(builder, x, lanes)
+            point = spread(builder, x, ir.VectorType(_DOUBLE, lanes))
             value = _loaded(context, builder, signature.args[0], table, at, lanes)
             for power in range(1, DEGREE + 1):
                 there = builder.add(at, _LONG(power * lanes))
                 term = _loaded(context, builder, signature.args[0], table, there, lanes)
                 value = builder.fadd(builder.fmul(value, point), term)
-            builder.store(value, _place(context, builder, signature.args[3], out, begin, lanes), 8)
+            builder.store(value, place(context, builder, signature.args[3], out, begin, value.type), 8)
             return context.get_dummy_value()
 
         return types.void(table, types.int64, types.float64, out, types.int64), generate
@@ -84,8 +79,8 @@ def _polynomials(lanes: int) -> Callable[[Any, Any, Any, Any, Any], None]:
     return cast("Callable[[Any, Any, Any, Any, Any], None]", intrinsic(typed))
 
 
-four_polynomials, eight_polynomials = _polynomials(4), _polynomials(EIGHT)
-"""(table, at, x, out, begin): four or eight polynomials of ``x``, whose coefficients of one power stand together from
+near_polynomials, eight_polynomials = _polynomials(NEAR), _polynomials(EIGHT)
+"""(table, at, x, out, begin): ``NEAR`` or eight polynomials of ``x``, whose coefficients of one power stand together from
 ``at`` on, the highest first; to ``out[begin + i]``."""
 
 
@@ -104,14 +99,14 @@ def _near_cells(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         places, other, square, reach, gaussians, begin, gaussian, base, out = arguments
         kinds = signature.args
-        b = builder.fsub(_all(builder, other), _loaded(context, builder, kinds[0], places, _LONG(0)))
-        apart = builder.fadd(_all(builder, square), builder.fmul(b, b))
-        value = builder.fmul(_all(builder, gaussian), _loaded(context, builder, kinds[4], gaussians, begin))
-        limit = _all(builder, reach)
+        b = builder.fsub(spread(builder, other, _EIGHT), _loaded(context, builder, kinds[0], places, _LONG(0)))
+        apart = builder.fadd(spread(builder, square, _EIGHT), builder.fmul(b, b))
+        value = builder.fmul(spread(builder, gaussian, _EIGHT), _loaded(context, builder, kinds[4], gaussians, begin))
+        limit = spread(builder, reach, _EIGHT)
         there = builder.bitcast(builder.trunc(base, ir.IntType(EIGHT)), ir.VectorType(ir.IntType(1), EIGHT))
         near = builder.and_(builder.fcmp_ordered("<=", apart, limit), there)
         value = builder.select(near, value, ir.Constant(value.type, [0.0] * EIGHT))
-        builder.store(value, _place(context, builder, kinds[8], out, _LONG(0)), 8)
+        builder.store(value, place(context, builder, kinds[8], out, _LONG(0), _EIGHT), 8)
         return _word(builder, builder.and_(_nearer(builder, apart, limit, 1e-9), there))
 
     f = types.float64
@@ -129,8 +124,8 @@ is not above ``reach`` and bit i of ``base`` is set, 0 elsewhere. Returns at whi
 def _above(typing_context: Any, numbers: Any, at: Any, limit: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         numbers, at, limit = arguments
-        some = _loaded(context, builder, signature.args[0], numbers, at, LAYER)
-        return _word(builder, builder.fcmp_ordered(">", some, _all(builder, limit, LAYER)))
+        some = _loaded(context, builder, signature.args[0], numbers, at, LAYER_CELLS)
+        return _word(builder, builder.fcmp_ordered(">", some, spread(builder, limit, some.type)))
 
     return types.uint64(numbers, types.int64, types.float64), generate
 
@@ -142,8 +137,8 @@ above: Callable[[Any, Any, Any], Any] = cast("Callable[[Any, Any, Any], Any]", i
 def _close(typing_context: Any, numbers: Any, at: Any, limit: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         numbers, at, limit = arguments
-        some = _loaded(context, builder, signature.args[0], numbers, at, LAYER)
-        return _word(builder, _nearer(builder, some, _all(builder, limit, LAYER), 1e-12))
+        some = _loaded(context, builder, signature.args[0], numbers, at, LAYER_CELLS)
+        return _word(builder, _nearer(builder, some, spread(builder, limit, some.type), 1e-12))
 
     return types.uint64(numbers, types.int64, types.float64), generate
 

@@ -14,21 +14,13 @@ from numba import types
 from numba.core import cgutils as untyped_cgutils
 from numba.extending import intrinsic
 
+from matcher.vector_code import loaded, place, spread
+
 LANES = 16
 _cgutils: Any = untyped_cgutils
 _WORDS = ir.VectorType(ir.IntType(64), LANES)
 _NUMBERS = ir.VectorType(ir.IntType(32), LANES)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
-
-
-def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: Any) -> Any:
-    data = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
-    return builder.bitcast(data, vector.as_pointer())
-
-
-def _all(builder: Any, value: Any, vector: Any) -> Any:
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, first, ir.Constant(_NUMBERS, [0] * LANES))
 
 
 def _keep_least(
@@ -49,29 +41,28 @@ def _keep_least(
         _, at, words, columns, _, _, count, toward, reach, least, block = arguments
         kinds = signature.args
 
-        def loaded(array: int, place: Any, vector: Any, align: int) -> Any:
-            return builder.load(_place(context, builder, kinds[array], arguments[array], place, vector), align=align)
+        def part(array: int, at: Any, vector: Any, align: int) -> Any:
+            return loaded(context, builder, kinds[array], arguments[array], at, vector, align)
 
         width = builder.extract_value(context.make_array(kinds[3])(context, builder, columns).shape, 1)
         count_bits = _cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_WORDS, [_WORDS]), f"llvm.ctpop.v{LANES}i64"
         )
         different = _cgutils.alloca_once_value(builder, ir.Constant(_WORDS, [0] * LANES))
-        builder.store(ir.Constant(_WORDS, [0] * LANES), different)
         with _cgutils.for_range(builder, words) as loop:
-            word = loaded(0, builder.add(at, loop.index), ir.IntType(64), 8)
-            some = loaded(3, builder.add(builder.mul(loop.index, width), block), _WORDS, 8)
-            bits = builder.call(count_bits, [builder.xor(some, _all(builder, word, _WORDS))])
+            word = part(0, builder.add(at, loop.index), ir.IntType(64), 8)
+            some = part(3, builder.add(builder.mul(loop.index, width), block), _WORDS, 8)
+            bits = builder.call(count_bits, [builder.xor(some, spread(builder, word, _WORDS))])
             builder.store(builder.add(builder.load(different), bits), different)
         number = builder.sitofp(builder.trunc(builder.load(different), _NUMBERS), _FLOATS)
-        quotient = builder.fmul(number, loaded(5, builder.add(builder.mul(count, width), block), _FLOATS, 4))
-        between = builder.sub(_all(builder, toward, _NUMBERS), loaded(4, block, _NUMBERS, 4))
+        quotient = builder.fmul(number, part(5, builder.add(builder.mul(count, width), block), _FLOATS, 4))
+        between = builder.sub(spread(builder, toward, _NUMBERS), part(4, block, _NUMBERS, 4))
         between = builder.and_(between, ir.Constant(_NUMBERS, [0xFFFF] * LANES))
-        before = loaded(9, block, _FLOATS, 4)
+        before = part(9, block, _FLOATS, 4)
         less = builder.fcmp_ordered("<", quotient, before)
-        less = builder.and_(less, builder.icmp_signed("<=", between, _all(builder, reach, _NUMBERS)))
+        less = builder.and_(less, builder.icmp_signed("<=", between, spread(builder, reach, _NUMBERS)))
         builder.store(
-            builder.select(less, quotient, before), _place(context, builder, kinds[9], least, block, _FLOATS), 4
+            builder.select(less, quotient, before), place(context, builder, kinds[9], least, block, _FLOATS), 4
         )
         return context.get_dummy_value()
 

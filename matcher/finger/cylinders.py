@@ -33,12 +33,13 @@ from numpy.typing import NDArray
 from matcher.compiled import kernel
 from matcher.finger.cell_vectors import (
     DEGREE,
+    NEAR,
     above,
     add_multiple,
     close,
     eight_polynomials,
-    four_polynomials,
     near_cells,
+    near_polynomials,
 )
 from matcher.finger.parameters import CylinderParameters
 from matcher.templates import FingerTemplate
@@ -50,12 +51,12 @@ CELLS = 8
 LAYERS = 8
 """Most layers."""
 STEPS = 256
-"""Polynomials of the directional part a layer, on each of which it is smooth."""
+"""Polynomials of the directional part a layer, on each of which it is smooth, and of the spatial part a cell."""
 _HALF = 0.5 * (CELLS - 1)
 _RECORD = 6 * CELLS + 2 * LAYERS
-_NEAR, _BEFORE = 4, 1
-"""Cells along an axis that a neighbour may contribute to: so many, of which one lies before the one that the neighbour
-lies behind the middle of."""
+_BEFORE = 1
+"""Of the ``NEAR`` cells along an axis that a neighbour may contribute to, those before the one that it lies behind the
+middle of."""
 _N = TypeVar("_N", bound=np.generic)
 
 
@@ -113,10 +114,10 @@ class CylinderTables(NamedTuple):
 def cylinder_tables(p: CylinderParameters) -> CylinderTables:
     """The tables of some parameters; raises ValueError for cells and layers that the kernels cannot build."""
     side = 2.0 * p.radius / p.cells
-    if p.layers > LAYERS or p.cells != CELLS or 3.0 * p.sigma_s > (_BEFORE + 1) * side:
+    if p.layers > LAYERS or p.cells != CELLS or 3.0 * p.sigma_s >= (_BEFORE + 1) * side:
         raise ValueError(
             f"cylinders of {p.cells} cells by {p.layers} layers, with a Gaussian that reaches over "
-            f"{3.0 * p.sigma_s / side:.1f} cells; {CELLS} by up to {LAYERS}, over up to {_BEFORE + 1}, can be built"
+            f"{3.0 * p.sigma_s / side:.1f} cells; {CELLS} by up to {LAYERS}, over less than {_BEFORE + 1}, can be built"
         )
     # A step ends where the circle does for a layer, so that no polynomial goes over that bend.
     nodes = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
@@ -124,7 +125,7 @@ def cylinder_tables(p: CylinderParameters) -> CylinderTables:
     _fill_directional(values, nodes, p.layers, p.sigma_d)
     directional = np.linalg.solve(np.vander(nodes), values)
     steps = (np.arange(STEPS)[:, None] + 0.5 + 0.5 * nodes) / STEPS
-    apart = (steps[:, :, None] + _BEFORE - np.arange(_NEAR)) * side
+    apart = (steps[:, :, None] + _BEFORE - np.arange(NEAR)) * side
     roots = np.exp(-apart * apart / (2.0 * p.sigma_s**2)) / math.sqrt(p.sigma_s * math.sqrt(2.0 * math.pi))
     gaussian: NDArray[np.float64] = np.linalg.solve(np.vander(nodes), roots)
     places: NDArray[np.float64] = (np.arange(p.cells, dtype=np.float64) - _HALF) * side
@@ -150,7 +151,7 @@ def prepare_finger(template: FingerTemplate, parameters: CylinderParameters | No
 def prepare_fingers(
     templates: Sequence[FingerTemplate], parameters: CylinderParameters | None = None
 ) -> list[PreparedFinger]:
-    """The same of many templates in one pass, which costs a third as much; their arrays are pieces of common ones."""
+    """The same of many templates in one pass, which costs half as much; their arrays are pieces of common ones."""
     if not templates:
         return []
     p = parameters or CylinderParameters()
@@ -357,11 +358,11 @@ def sum_cells(
             place[2 * n], place[2 * n + 1] = own, other
             begin = n * _RECORD + CELLS
             step, within, whole = _step(own * cells + _HALF)
-            four_polynomials(gaussians, step, within, near, begin)
+            near_polynomials(gaussians, step, within, near, begin)
             begins[3 * n] = begin + _BEFORE - whole
             begin += 3 * CELLS
             step, within, whole = _step(other * cells + _HALF)
-            four_polynomials(gaussians, step, within, near, begin)
+            near_polynomials(gaussians, step, within, near, begin)
             begins[3 * n + 1] = begin + _BEFORE - whole
             begin += 2 * CELLS
             at = ((np.int64(angle[m]) - np.int64(angle[t])) & 0xFFFF) * layers * STEPS
@@ -403,7 +404,7 @@ def _step(at: float) -> tuple[int, float, int]:
     whole = math.floor(at)
     steps = (at - whole) * STEPS
     step = min(int(steps), STEPS - 1)
-    return step * (DEGREE + 1) * _NEAR, 2.0 * (steps - step) - 1.0, int(whole)
+    return step * (DEGREE + 1) * NEAR, 2.0 * (steps - step) - 1.0, int(whole)
 
 
 @kernel

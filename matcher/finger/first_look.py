@@ -3,7 +3,7 @@
 Each minutia of the probe takes the reference's minutia whose cylinder is most similar; the n_P most similar of these
 are averaged. That is Local Similarity Sort ([MCC] section 4.1) with one partner for each minutia of the probe. It knows
 nothing of how the pairs lie to each other, which is what most of the fast stage's time (``pairing``) goes into, and so
-takes an eighth of it: of the references that it looks at, the best are worth the fast stage.
+takes a sixth to a tenth of it: of the references that it looks at, the best are worth the fast stage.
 
 How it gets fast: the probe's cylinders are turned over once, word by word instead of cylinder by cylinder, and each of
 the reference's is compared with sixteen of them at once as it lies in the file. A similarity is 1 - sqrt(q) with
@@ -30,7 +30,7 @@ from matcher.finger.pairing import SIMILARITY_STEPS, WIDTH, PairingTables
 from matcher.finger.rows import HEAD, FingerRows
 
 _AHEAD = 2048
-"""Bytes of a reference that are asked for while the one before the last is looked at: most of it."""
+"""Bytes of a reference that are asked for while the one two before it is looked at: most of it."""
 _INDEX = WIDTH - 1
 
 
@@ -67,7 +67,8 @@ def looker(probe: PreparedFinger, tables: PairingTables) -> Looker:
 
 
 def first_look(probe: Looker, tables: PairingTables, rows: FingerRows, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-    """float32[n], 0-1: how alike the probe is to the fingers at ``slots`` of ``rows``; 0 for too few minutiae."""
+    """float32[n], 0-1: how alike the probe is to the fingers at ``slots`` of ``rows``, none of them negative; 0 for too few
+    minutiae."""
     scores = np.empty(len(slots), np.float32)
     _look(
         *probe,
@@ -129,7 +130,7 @@ def _look(
 ) -> None:
     width, words = columns.shape[1], inverse.shape[0] // 64
     halves, lines = all_words.view(np.int16), all_words.view(np.uint8)
-    reach, half = np.int32(2 * turn), np.int32(turn)
+    reach, most_turned = np.int32(2 * turn), np.int32(turn)
     one, steps = np.float32(1.0), np.float32(SIMILARITY_STEPS)
     least, keys = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.int32)
     for s in range(slots.shape[0]):
@@ -151,7 +152,7 @@ def _look(
             count = np.int64(0)
             for w in range(words):
                 count += np.int64(popcount(all_words[at + w]))
-            toward = np.int32(halves[angles + i]) + half
+            toward = np.int32(halves[angles + i]) + most_turned
             for block in range(0, width, LANES):
                 keep_least(all_words, at, words, columns, directions, inverse, count, toward, reach, least, block)
         for j in range(WIDTH):

@@ -152,24 +152,23 @@ class FingerView:
         """The third step: the rows with the best scores of the fast stage."""
         probe, rows = one
         rows = np.sort(rows)
-        return rows[_largest(self._divided(functools.partial(self.comparator.relaxed_rows, probe), rows), count)]
+        scores = self._divided(functools.partial(self.comparator.relaxed_rows, probe), rows, _SIDE_BY_SIDE)
+        return rows[_largest(scores, count)]
 
     def compare(self, probe: PreparedFinger, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``IndexView.compare``."""
-        return self._divided(functools.partial(self.comparator.compare_rows, probe), rows)
+        return self._divided(functools.partial(self.comparator.compare_rows, probe), rows, _SIDE_BY_SIDE)
 
     def vectors(self) -> NDArray[np.int8]:
         """int8[rows, numbers]: a copy of all vectors."""
         return unbiased(self.codes)
 
-    def _divided(
-        self, stage: _Stage[_Float], rows: NDArray[np.int64], side_by_side: int = _SIDE_BY_SIDE
-    ) -> NDArray[_Float]:
+    def _divided(self, stage: _Stage[_Float], rows: NDArray[np.int64], side_by_side: int) -> NDArray[_Float]:
         """The scores of a stage of the comparison, divided among the threads.
 
         Where the first of them had to be read from the disk, the others are asked for at once.
         """
-        if len(rows) <= side_by_side:
+        if len(rows) <= _SIDE_BY_SIDE:
             return stage(self.rows, rows)
         before = _pages_read()
         first = stage(self.rows, rows[:_TRIED])

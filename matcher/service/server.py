@@ -133,7 +133,7 @@ class AmbisServer:
         make_index = functools.partial(index_for, folder=indexes, scan=options.scan)
         self._backend = LocalShards(options.shards, lambda: Gallery(index_factory=make_index))
         self._health = health.HealthServicer()
-        compile_kernels()  # before the committer takes the records into the indexes, which needs some of them
+        compile_kernels(indexes)  # before the committer takes the records into the indexes, which needs some of them
         self._committer = Committer(self._store, self._backend, on_fault=self._report_fault)
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")

@@ -30,7 +30,8 @@ DOCUMENT: dict[str, Any] = {
             stages={
                 "finger vectors": [2.0, 0.04],
                 "finger comparison": [2.0, 0.05],
-                "finger fast stage": [2.0, 0.02],
+                "finger first look": [2.0, 0.008],
+                "finger fast stage": [2.0, 0.012],
                 "iris shortlist": [2.0, 0.03],
                 "iris comparison": [2.0, 0.01],
                 "face shortlist": [1.0, 0.01],

@@ -111,6 +111,16 @@ def test_a_shortlist_is_that_of_the_slow_way(count: int, search: VectorSearch) -
     assert found.tolist() == slow_shortlist(index, probe, dict(enumerate(templates)), count)
 
 
+def test_a_shortlist_is_the_same_whatever_the_parts_it_is_made_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, templates = filled(30)
+    index.parameters = FEW
+    probe = COMPARATOR.prepare(second_impression(np.random.default_rng(1), templates[7]))
+    whole = [index.view().shortlist([probe], count)[0].tolist() for count in (1, 3, 5)]
+    for name, size in (("_TRIED", 2), ("_SIDE_BY_SIDE", 3), ("_LOOKED_AT_SIDE_BY_SIDE", 5)):
+        monkeypatch.setattr(f"matcher.finger.index.{name}", size)
+    assert [index.view().shortlist([probe], count)[0].tolist() for count in (1, 3, 5)] == whole
+
+
 def test_mates_come_first_and_lists_are_filled() -> None:
     index, templates = filled(200, seed=2)
     rng, view = np.random.default_rng(3), index.view()
