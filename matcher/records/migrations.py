@@ -29,6 +29,8 @@ from matcher.records.entries import MigrationProgress, StoredSample, Successor, 
 from matcher.records.models import EncounterRow, MigrationRow, ModelRow, SampleRow, SubjectRow, SuccessorRow
 from matcher.templates import Template, template_from_bytes
 
+_ALGORITHMS = select(ModelRow.__table__.c.modality, ModelRow.__table__.c.algorithm)
+"""Made once: every enrolment asks."""
 _PAGE = 1000
 
 
@@ -296,7 +298,7 @@ def check_active(connection: Connection, templates: Sequence[Template]) -> None:
 
 def active_algorithms(connection: Connection) -> Mapping[Modality, str]:
     """The algorithm that searches see, for modalities whose model was ever changed."""
-    return {Modality(m): a for m, a in connection.execute(select(ModelRow.modality, ModelRow.algorithm)).all()}
+    return {Modality(m): a for m, a in connection.execute(_ALGORITHMS).all()}
 
 
 def join_active(statement: Select[*tuple[Any, ...]], active: Mapping[Modality, str]) -> Select[*tuple[Any, ...]]:

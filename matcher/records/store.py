@@ -16,9 +16,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Engine, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import Engine, Table, bindparam, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
@@ -68,6 +68,20 @@ ENROLLED = "enrolled"
 DELETED = "deleted"
 MODEL_CHANGED = "model changed"
 _PAGE = 1000
+
+# Statements of an enrolment, made once, of tables and not of the classes mapped to them: to make one takes longer than
+# to run it, and an enrolment runs ten.
+_receipts, _galleries, _subjects, _encounters, _changes, _samples = (
+    cast("Table", row.__table__) for row in (IdempotencyRow, GalleryRow, SubjectRow, EncounterRow, ChangeRow, SampleRow)
+)
+_RECEIPT = select(_receipts).where(_receipts.c.key == bindparam("known"))
+_GALLERIES = select(_galleries.c.name)
+_SUBJECT = select(_subjects.c.id).where(_subjects.c.subject_id == bindparam("known"))
+_ENCOUNTER = select(_encounters.c.id).where(
+    _encounters.c.subject == bindparam("of"), _encounters.c.encounter_id == bindparam("known")
+)
+_PUT_RECEIPT, _PUT_SUBJECT, _PUT_ENCOUNTER, _PUT_CHANGE = map(insert, (_receipts, _subjects, _encounters, _changes))
+_PUT_SAMPLES = insert(_samples).returning(_samples.c.id, sort_by_parameter_order=True)
 
 
 def utc_now() -> datetime.datetime:
@@ -171,10 +185,7 @@ class RecordStore:
         now = self._clock()
         self._register_galleries(connection, new.galleries)
         subject = self._subject_row(connection, new, now)
-        taken = select(EncounterRow.id).where(
-            EncounterRow.subject == subject, EncounterRow.encounter_id == new.encounter_id
-        )
-        if connection.scalar(taken) is not None:
+        if connection.scalar(_ENCOUNTER, {"of": subject, "known": new.encounter_id}) is not None:
             raise AlreadyExists(
                 f"subject {new.subject_id!r} has an encounter {new.encounter_id!r} already; use another encounter_id, "
                 "or the first request's idempotency key to repeat it",
@@ -193,18 +204,17 @@ class RecordStore:
             "sex": int(new.sex),
             "birth_year": new.birth_year,
         }
-        encounter = _key(connection.execute(insert(EncounterRow).values(row)))
-        references = tuple(self._add_samples(connection, encounter, new))
-        connection.execute(
-            insert(IdempotencyRow).values(
-                key=new.idempotency_key,
-                request_sha256=new.request_sha256,
-                subject_id=new.subject_id,
-                encounter_id=new.encounter_id,
-                lsn=lsn,
-                receipt=new.receipt,
-            )
-        )
+        encounter = _key(connection.execute(_PUT_ENCOUNTER, row))
+        references = self._add_samples(connection, encounter, new)
+        receipt = {
+            "key": new.idempotency_key,
+            "request_sha256": new.request_sha256,
+            "subject_id": new.subject_id,
+            "encounter_id": new.encounter_id,
+            "lsn": lsn,
+            "receipt": new.receipt,
+        }
+        connection.execute(_PUT_RECEIPT, receipt)
         change = EncounterEnrolled(
             lsn,
             new.subject_id,
@@ -217,34 +227,38 @@ class RecordStore:
         )
         return Receipt(new.subject_id, new.encounter_id, lsn, False, new.receipt), change
 
-    def _add_samples(self, connection: Connection, encounter: int, new: NewEncounter) -> Iterator[Reference]:
+    def _add_samples(self, connection: Connection, encounter: int, new: NewEncounter) -> tuple[Reference, ...]:
+        rows = []
         for sample in new.samples:
             keep = self._keep_samples and sample.data is not None
-            sha256 = hashlib.sha256(sample.data).hexdigest() if keep and sample.data is not None else ""
             row = {
                 "encounter": encounter,
                 "position": int(sample.position),
                 "media_type": sample.media_type if keep else "",
-                "sha256": sha256,
+                "sha256": hashlib.sha256(sample.data).hexdigest() if keep and sample.data is not None else "",
                 "quality": sample.quality,
                 "algorithm": sample.template.algorithm,
                 "template": sample.template.to_bytes(),
                 "box": None if sample.box is None else list(sample.box),
             }
-            reference_id = _key(connection.execute(insert(SampleRow).values(row)))
-            yield Reference(reference_id, sample.position, sample.template)
-            if sha256:  # a deletion may be about to remove the same bytes
-                connection.execute(delete(DoomedFileRow).where(DoomedFileRow.sha256 == sha256))
+            rows.append(row)
+        if not rows:
+            return ()
+        numbers = connection.scalars(_PUT_SAMPLES, rows).all()
+        for row in rows:
+            if row["sha256"]:  # a deletion may be about to remove the same bytes
+                connection.execute(delete(DoomedFileRow).where(DoomedFileRow.sha256 == row["sha256"]))
+        return tuple(Reference(n, s.position, s.template) for n, s in zip(numbers, new.samples, strict=True))
 
     def _subject_row(self, connection: Connection, new: NewEncounter, now: datetime.datetime) -> int:
-        found = connection.scalar(select(SubjectRow.id).where(SubjectRow.subject_id == new.subject_id))
+        found: int | None = connection.scalar(_SUBJECT, {"known": new.subject_id})
         check_mode(new.subject_id, new.mode, known=found is not None)
         if found is not None:
             return found
-        return _key(connection.execute(insert(SubjectRow).values(subject_id=new.subject_id, created_at=now)))
+        return _key(connection.execute(_PUT_SUBJECT, {"subject_id": new.subject_id, "created_at": now}))
 
     def _register_galleries(self, connection: Connection, names: Sequence[str]) -> None:
-        known = set(connection.scalars(select(GalleryRow.name)))
+        known = set(connection.scalars(_GALLERIES))
         missing = sorted(set(names) - known)
         if len(known) + len(missing) > MAX_GALLERIES:
             raise PreconditionFailed(
@@ -265,7 +279,7 @@ class RecordStore:
             "transaction_id": transaction,
             "at": now,
         }
-        return _key(connection.execute(insert(ChangeRow).values(row)))
+        return _key(connection.execute(_PUT_CHANGE, row))
 
     def _log_model_change(self, connection: Connection, transaction: str, now: datetime.datetime) -> int:
         return self._log(connection, MODEL_CHANGED, "", "", transaction, now)
@@ -514,7 +528,7 @@ def _enrolments(connection: Connection, first: int, last: int) -> list[Encounter
 
 
 def _find_receipt(connection: Connection, key: str, request_sha256: str) -> Receipt | None:
-    row = connection.execute(select(IdempotencyRow).where(IdempotencyRow.key == key)).first()
+    row = connection.execute(_RECEIPT, {"known": key}).first()
     if row is None:
         return None
     if not row.subject_id:
