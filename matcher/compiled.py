@@ -38,17 +38,19 @@ use_widest_vectors()
 def keep_by_source(package: Path = Path(__file__).parent) -> None:
     """Has numba keep machine code in a folder whose name says which sources it was compiled from.
 
-    A kernel holds the code of the kernels it calls and the constants of other files, but numba compiles it anew only when
-    its own file changes: after an update it would go on with what the others were, and with new tables compute nonsense.
+    A kernel holds the code of the kernels it calls and the constants of other files, but numba compiles it anew only
+    when its own file changes: after an update it would go on with what the others were, and with new tables compute
+    nonsense.
 
-    The folder lies in the package's ``__pycache__``, in the user's cache or the system's folder of temporary files where
-    that is not writable, or in ``NUMBA_CACHE_DIR``. Before the first kernel is made.
+    The folder lies in the package's ``__pycache__``, in the user's cache or the system's folder of temporary files
+    where that is not writable, or in ``NUMBA_CACHE_DIR``. Before the first kernel is made.
     """
     config: Any = numba.config
     digest = hashlib.blake2b(digest_size=8)
     for name, text in sorted(_compiled_from(package).items()):
         digest.update(f"{name}\0{len(text)}\0".encode() + text)
-    folders = [package / "__pycache__", Path(os.path.expanduser("~/.cache/ambis")), Path(tempfile.gettempdir(), "ambis")]
+    folders = [package / "__pycache__", Path(os.path.expanduser("~/.cache/ambis"))]
+    folders.append(Path(tempfile.gettempdir(), "ambis"))
     if config.CACHE_DIR:
         folders = [Path(config.CACHE_DIR)]
     config.CACHE_DIR = str(next(filter(_writable, folders), folders[-1]) / f"kernels-{digest.hexdigest()}")
@@ -62,7 +64,8 @@ def _compiled_from(package: Path) -> dict[str, bytes]:
             name = path.relative_to(package.parent).with_suffix("")
             sources[".".join(name.parts)] = path.read_bytes()
     chosen = {name for name, text in sources.items() if b"numba" in text or b"matcher.compiled" in text}
-    imported = {m.decode() for name in chosen for m in re.findall(rb"^from ([\w.]+) import", sources[name], re.MULTILINE)}
+    names = re.compile(rb"^from ([\w.]+) import", re.MULTILINE)
+    imported = {imported.decode() for name in chosen for imported in names.findall(sources[name])}
     return {name: sources[name] for name in chosen | imported & sources.keys()}
 
 

@@ -25,9 +25,9 @@ def _reached(typing_context: Any, numbers: Any, at: Any, limits: Any, begin: Any
     """(int32[n], int64, int32[m], int64) -> uint64; both contiguous."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args
-        some = loaded(context, builder, kinds[0], *arguments[:2], _NUMBERS, 4)
-        least = loaded(context, builder, kinds[2], *arguments[2:], _NUMBERS, 4)
+        kinds, (numbers, at, limits, begin) = signature.args, arguments
+        some = loaded(context, builder, kinds[0], numbers, at, _NUMBERS, 4)
+        least = loaded(context, builder, kinds[2], limits, begin, _NUMBERS, 4)
         return builder.bitcast(builder.icmp_signed(">=", some, least), ir.IntType(LANES))
 
     return types.uint64(numbers, types.int64, limits, types.int64), generate

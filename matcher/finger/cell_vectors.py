@@ -80,8 +80,8 @@ def _polynomials(lanes: int) -> Callable[[Any, Any, Any, Any, Any], None]:
 
 
 near_polynomials, eight_polynomials = _polynomials(NEAR), _polynomials(EIGHT)
-"""(table, at, x, out, begin): ``NEAR`` or eight polynomials of ``x``, whose coefficients of one power stand together from
-``at`` on, the highest first; to ``out[begin + i]``."""
+"""(table, at, x, out, begin): ``NEAR`` or eight polynomials of ``x``, whose coefficients of one power stand together
+from ``at`` on, the highest first; to ``out[begin + i]``."""
 
 
 def _near_cells(

@@ -67,8 +67,8 @@ def looker(probe: PreparedFinger, tables: PairingTables) -> Looker:
 
 
 def first_look(probe: Looker, tables: PairingTables, rows: FingerRows, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-    """float32[n], 0-1: how alike the probe is to the fingers at ``slots`` of ``rows``, none of them negative; 0 for too few
-    minutiae."""
+    """float32[n], 0-1: how alike the probe is to the fingers at ``slots`` of ``rows``, none of them negative; 0 for
+    too few minutiae."""
     scores = np.empty(len(slots), np.float32)
     _look(
         *probe,
