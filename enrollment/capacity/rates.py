@@ -54,5 +54,5 @@ COMMITTED = Rates(
     iris=ModalityRates(scan=0.046, shortlist=0.0, compare=2.5, load=29.0),
     candidate=18.0,
 )
-"""The means of two runs of ``ambis plan --measure`` while the machine had other work, too (processor time); the shortlist
-of fingers is what ``make bench-search`` took of it among 200,000."""
+"""The means of two runs of ``ambis plan --measure`` while the machine had other work, too (processor time); the
+shortlist of fingers is what ``make bench-search`` took of it among 200,000."""
