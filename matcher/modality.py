@@ -20,6 +20,20 @@ Selection = NDArray[np.bool_] | None
 """bool[rows], the rows that a search may find; None for all of them."""
 
 
+def selectable(rows: int, selected: Selection) -> int:
+    """How many of so many rows a search may find."""
+    return rows if selected is None else int(np.count_nonzero(selected))
+
+
+def best(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Where the ``count`` highest scores stand, best first, equal scores in ascending order, NaN last."""
+    ranks = np.where(np.isnan(scores), np.inf, -scores)
+    near = np.arange(len(ranks))
+    if 0 < count < len(ranks):
+        near = np.flatnonzero(ranks <= np.partition(ranks, count - 1)[count - 1])
+    return near[np.argsort(ranks[near], kind="stable")][:count]
+
+
 class Comparator(Protocol):
     """Compares two templates of one algorithm, 1:1."""
 

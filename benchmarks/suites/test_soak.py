@@ -175,13 +175,13 @@ def _not_first(address: str, sought: Sequence[Acknowledged], *, faces_only: bool
                 transaction_id=f"soak-{number}", sequence=number, search=_search_for(one, number, faces_only=faces_only)
             )
 
-    found = []
+    others = []
     with AmbisClient(address) as client:
         for response in client.batch_identify(requests()):
             one, candidates = sought[response.sequence], response.result.candidates
             if not candidates or candidates[0].subject_id != one.encounter.subject_id:
-                found.append(one)
-    return found
+                others.append(one)
+    return others
 
 
 def _search_for(one: Acknowledged, seed: int, *, faces_only: bool) -> identification_service_pb2.Search:

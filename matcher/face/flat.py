@@ -16,6 +16,7 @@ from matcher.face.parameters import FaceIndexParameters
 from matcher.face.storage import FaceRows
 from matcher.faiss_views import code_index, flat_index, only
 from matcher.inner_products import BIAS, Queries, Rows, integer_products
+from matcher.modality import selectable
 
 
 def candidates_by_vectors(
@@ -26,7 +27,7 @@ def candidates_by_vectors(
     parameters: FaceIndexParameters,
 ) -> list[NDArray[np.int64]]:
     """Rows among which the ``count`` most similar of each probe (float32[p, d]) are, by their float32 vectors."""
-    alive, search = _alive(len(rows), selected), only(selected)
+    alive, search = selectable(len(rows), selected), only(selected)
     index = flat_index(rows.exact)
     margin = 2.0 * rows.dimension * parameters.rounding
     answers: list[NDArray[np.int64]] = [np.zeros(0, np.int64)] * len(probes)
@@ -52,7 +53,7 @@ def candidates_by_codes(
     parameters: FaceIndexParameters,
 ) -> list[NDArray[np.int64]]:
     """Rows among which the ``count`` most similar of each query are, by their codes and the bounds of these."""
-    alive, search = _alive(len(rows), selected), only(selected)
+    alive, search = selectable(len(rows), selected), only(selected)
     if not alive:
         return [np.zeros(0, np.int64)] * len(queries)
     index = code_index(rows.coded.heads)
@@ -101,8 +102,3 @@ def _by_codes(
             wanted: NDArray[np.int64] = found[values + errors[found] + margin >= threshold]
             return np.union1d(always, wanted)
         fetch = min(4 * fetch, alive)
-
-
-def _alive(total: int, selected: NDArray[np.bool_] | None) -> int:
-    """How many rows may be found."""
-    return total if selected is None else int(np.count_nonzero(selected))

@@ -38,7 +38,7 @@ from matcher.finger.vector import VectorModel
 from matcher.growing import GrowingArray
 from matcher.inner_products import biased, unbiased
 from matcher.mapped import MappedArray
-from matcher.modality import MemoryUse, Selection
+from matcher.modality import MemoryUse, Selection, best, selectable
 from matcher.stages import measure
 from matcher.templates import FingerTemplate, Template
 from matcher.threads import workers
@@ -111,7 +111,7 @@ class FingerView:
         self, probes: Sequence[PreparedFinger], count: int, selected: Selection = None
     ) -> list[NDArray[np.int64]]:
         """See ``IndexView.shortlist``."""
-        there = len(self) if selected is None else int(np.count_nonzero(selected))
+        there = selectable(len(self), selected)
         if there == 0 or count <= 0 or not probes:
             return [np.zeros(0, np.int64) for _ in probes]
         looked_at = min(there, self.parameters.looked_at(count))
@@ -146,14 +146,14 @@ class FingerView:
         rows, tables = rows[places], self.comparator.tables
         look = functools.partial(first_look, looker(probe, tables), tables)
         likeness = self._divided(look, rows, _LOOKED_AT_SIDE_BY_SIDE)
-        return rows[_largest(worth_comparing(likeness, places, there), count)]
+        return rows[best(worth_comparing(likeness, places, there), count)]
 
     def _best(self, one: tuple[PreparedFinger, NDArray[np.int64]], count: int) -> NDArray[np.int64]:
         """The third step: the rows with the best scores of the fast stage."""
         probe, rows = one
         rows = np.sort(rows)
         scores = self._divided(functools.partial(self.comparator.relaxed_rows, probe), rows, _SIDE_BY_SIDE)
-        return rows[_largest(scores, count)]
+        return rows[best(scores, count)]
 
     def compare(self, probe: PreparedFinger, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``IndexView.compare``."""
@@ -180,13 +180,6 @@ class FingerView:
     def _fetch(self, rows: NDArray[np.int64]) -> None:
         rows = rows[rows >= 0]
         self.file.fetch(self.rows.start[rows], self.rows.ends(rows))
-
-
-def _largest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Where the ``count`` largest stand, largest first; of equal ones the first."""
-    least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    best = np.flatnonzero(scores >= least)
-    return best[np.argsort(-scores[best], kind="stable")[:count]]
 
 
 def _pages_read() -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from matcher.faiss_views import code_index, only
 from matcher.inner_products import best_inner_products
-from matcher.modality import Selection
+from matcher.modality import Selection, selectable
 
 
 class VectorSearch(enum.StrEnum):
@@ -79,7 +79,7 @@ def _by_faiss(
     codes: NDArray[np.uint8], probes: NDArray[np.int8], count: int, selected: Selection
 ) -> list[NDArray[np.int64]]:
     index, filters = code_index(codes), only(selected)
-    there = len(codes) if selected is None else int(np.count_nonzero(selected))
+    there = selectable(len(codes), selected)
     queries = probes.astype(np.float32)
     # One more than asked for shows whether equal ones stand on both sides of the cut.
     scores, rows = index.search(queries, min(count + 1, there), params=filters)

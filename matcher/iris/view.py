@@ -33,7 +33,7 @@ from matcher.iris.comparison import IrisComparator, PreparedIris
 from matcher.iris.kernel import scan_blocks, score_rows
 from matcher.iris.slices import LANE_WORDS, LANES, digits, line_constants, list_planes
 from matcher.iris.storage import IrisRows
-from matcher.modality import Selection
+from matcher.modality import Selection, best, selectable
 from matcher.threads import workers
 
 _LEAST_ROWS = 4096
@@ -85,7 +85,7 @@ class IrisView:
 
         References that cannot be compared with the probe come last.
         """
-        total = len(self) if selected is None else int(np.count_nonzero(selected))
+        total = selectable(len(self), selected)
         count = min(count, total)
         if count <= 0 or not probes:
             return [np.zeros(0, np.int64) for _ in probes]
@@ -103,7 +103,7 @@ class IrisView:
                 if everyone is None:
                     everyone = np.arange(len(self)) if selected is None else np.flatnonzero(selected)
                 rows = everyone
-            shortlists.append(rows[_best(self.compare_search_codes(probe, rows), count)])
+            shortlists.append(rows[best(self.compare_search_codes(probe, rows), count)])
         return shortlists
 
     def compare(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -168,7 +168,7 @@ class IrisView:
         for k in range(len(probes)):
             rows = np.concatenate([rows[k, : sizes[k]] for rows, _, sizes in parts])
             quotients = np.concatenate([quotients[k, : sizes[k]] for _, quotients, sizes in parts])
-            found.append(rows[_best(quotients, count)])
+            found.append(rows[best(quotients, count)])
         return found
 
     def _wanted(self, selected: Selection) -> NDArray[np.uint64]:
@@ -199,12 +199,3 @@ class IrisView:
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :count]
         rows = np.unique(np.take_along_axis(found, nearest, axis=1))
         return rows[rows >= 0]
-
-
-def _best(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Where the ``count`` highest scores stand, best first, equal scores in ascending order, NaN last."""
-    ranks = np.where(np.isnan(scores), np.inf, -scores)
-    near = np.arange(len(ranks))
-    if 0 < count < len(ranks):
-        near = np.flatnonzero(ranks <= np.partition(ranks, count - 1)[count - 1])
-    return near[np.argsort(ranks[near], kind="stable")][:count]

@@ -230,12 +230,12 @@ class RecordStore:
     def _add_samples(self, connection: Connection, encounter: int, new: NewEncounter) -> tuple[Reference, ...]:
         rows = []
         for sample in new.samples:
-            keep = self._keep_samples and sample.data is not None
+            kept = sample.data if self._keep_samples else None
             row = {
                 "encounter": encounter,
                 "position": int(sample.position),
-                "media_type": sample.media_type if keep else "",
-                "sha256": hashlib.sha256(sample.data).hexdigest() if keep and sample.data is not None else "",
+                "media_type": "" if kept is None else sample.media_type,
+                "sha256": "" if kept is None else hashlib.sha256(kept).hexdigest(),
                 "quality": sample.quality,
                 "algorithm": sample.template.algorithm,
                 "template": sample.template.to_bytes(),
@@ -293,7 +293,7 @@ class RecordStore:
         """
         try:
             with self._writer.begin() as connection:
-                subject = connection.scalar(select(SubjectRow.id).where(SubjectRow.subject_id == subject_id))
+                subject = connection.scalar(_SUBJECT, {"known": subject_id})
                 if subject is None:
                     raise NotFound(
                         f"subject {subject_id!r} is not on record", reason="SUBJECT_NOT_FOUND", field="subject_id"
@@ -343,7 +343,7 @@ class RecordStore:
     def has_subject(self, subject_id: str) -> bool:
         """Whether a subject is on record."""
         with self._reader.connect() as connection:
-            return connection.scalar(select(SubjectRow.id).where(SubjectRow.subject_id == subject_id)) is not None
+            return connection.scalar(_SUBJECT, {"known": subject_id}) is not None
 
     def subject(self, subject_id: str) -> SubjectSummary:
         """What is on record of a subject; raises NotFound."""
