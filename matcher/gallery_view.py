@@ -238,13 +238,14 @@ class GalleryView:
             return nobody()
         algorithms = tuple(sorted({key[1] for key in self.parts}))
         encounters = self.roster.selected(which)
-        rows: dict[PartKey, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        wanted = {key for probe in probes for key in self._parts_for(probe)}
+        rows = {key: self.parts[key].of_subjects(subjects, encounters) for key in wanted}
+        with measure("asking the disk"):
+            workers().map(lambda key: self.parts[key].rows.fetch(rows[key][0]), list(wanted))
         columns: list[tuple[NDArray[Any], ...]] = []
         for number, probe in enumerate(probes):
             for key in self._parts_for(probe):
                 part = self.parts[key]
-                if key not in rows:
-                    rows[key] = part.of_subjects(subjects, encounters)
                 at, whose = rows[key]
                 if not len(at):
                     continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from numpy.typing import NDArray
 
 from matcher.errors import StorageFailure
 from matcher.growing import AppendedRows, T
+
+_READ_AT_ONCE = 1 << 22
+"""Bytes."""
+_SAMPLE = 64
+"""Rows that are looked at to find out whether some must be read from the disk."""
+_FEW = 2
+"""So many of the sample that must be are too few to ask for all rows: waiting for one takes as long as asking for fifty
+(60 and 1.2 us, measured on a solid-state disk)."""
 
 
 class MappedArray(AppendedRows[T]):
@@ -60,6 +69,22 @@ class MappedArray(AppendedRows[T]):
             # Twice the room is for speed; a disk that fills up has room for these rows longer than for that.
             self._grow(end)
 
+    def read_through(self) -> None:
+        """Reads all of it once, so that what there is room for lies in memory."""
+        scratch, end = bytearray(_READ_AT_ONCE), self._size * self._row_bytes
+        for at in range(0, end, _READ_AT_ONCE):
+            os.preadv(self._file.fileno(), [memoryview(scratch)[: min(_READ_AT_ONCE, end - at)]], at)
+
+    def fetch_missing(self, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """``fetch``, where a sample of the rows says that it is worth it. For few rows it never is."""
+        step = len(begins) // _SAMPLE
+        if not step:
+            return
+        before = _pages_waited_for()
+        self._array[begins[::step]]
+        if _pages_waited_for() - before > _FEW:
+            self.fetch(begins, ends)
+
     def fetch(self, begins: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Asks for rows to be read from the disk, all at once and in the background.
 
@@ -87,3 +112,17 @@ class MappedArray(AppendedRows[T]):
         if hasattr(mmap, "MADV_RANDOM"):
             memory.madvise(mmap.MADV_RANDOM)
         self._array = np.frombuffer(memory, self._dtype).reshape(-1, *self._shape)
+
+
+def _pages_waited_for() -> int:
+    """By this thread, until the disk had read them."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+
+
+def available_bytes() -> int:
+    """Of RAM, for this process or for pages of files; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), 0)

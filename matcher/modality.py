@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from matcher.mapped import MappedArray
 from matcher.positions import Modality
 from matcher.templates import Template
 
@@ -74,6 +75,16 @@ class IndexView(Protocol):
 
         Returns:
             int64[at most count] a probe; equal ones in ascending order.
+        """
+        ...
+
+    def fetch(self, rows: NDArray[np.int64]) -> None:
+        """Asks the disk for what ``compare`` with these rows needs, where much of it is not in memory.
+
+        Does not wait for it: due before other work, so that the disk reads meanwhile.
+
+        Args:
+            rows: int64[n], none negative.
         """
         ...
 
@@ -162,6 +173,10 @@ class ReferenceIndex(Protocol):
 
     def view(self) -> IndexView:
         """All rows that there are now; cheap, holds no copy."""
+        ...
+
+    def often_read(self) -> Sequence[MappedArray[Any]]:
+        """Files of which every search reads a large part."""
         ...
 
     def copy(self, rows: NDArray[np.int64]) -> ReferenceIndex:

@@ -224,6 +224,7 @@ class _Served:
         began = perf_counter()
         kind = SyntheticPeople(seed, tuple(Position(p) for p in positions))
         fill(self._shards, kind, self._people, people, processes)
+        self._shards.read_ahead()  # as after a start
         self._people = max(self._people, people)
         return {"people": self._people, "seconds": perf_counter() - began}
 

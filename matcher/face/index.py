@@ -18,6 +18,7 @@ import enum
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from matcher.face.flat import candidates_by_codes, candidates_by_vectors
 from matcher.face.parameters import FaceIndexParameters
 from matcher.face.storage import FaceRows, FaceStorage
 from matcher.inner_products import MOST_ROWS, Found, least_batch, nearest, seconds
+from matcher.mapped import MappedArray
 from matcher.modality import Comparator, MemoryUse, Selection
 from matcher.templates import Template
 from matcher.threads import workers
@@ -85,6 +87,11 @@ class FaceView:
         stacked = np.stack(list(probes))
         return [rows for rows, _ in self._nearest(self._rows, stacked, count, selected)]
 
+    def fetch(self, rows: NDArray[np.int64]) -> None:
+        """See ``IndexView.fetch``."""
+        if self._rows is not None:
+            self._rows.file.fetch_missing(rows, rows + 1)
+
     def compare(self, probe: PreparedFace, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Raw scores of a probe with references; see ``IndexView``.
 
@@ -99,6 +106,7 @@ class FaceView:
 
     def _nearest(self, rows: FaceRows, probes: NDArray[np.float32], count: int, selected: Selection) -> list[Found]:
         def exact(numbers: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+            rows.file.fetch_missing(chosen, chosen + 1)
             return cosines_of_pairs(rows.exact, probes, numbers, chosen)
 
         scan = self._scan
@@ -202,6 +210,10 @@ class FaceIndex:
     def view(self) -> FaceView:
         """All rows that there are now; see ``ReferenceIndex``."""
         return FaceView(self._storage.rows() if self._storage else None, self.scan, self._parameters)
+
+    def often_read(self) -> Sequence[MappedArray[Any]]:
+        """None: a search looks up a few thousand references. See ``ReferenceIndex``."""
+        return ()
 
     def copy(self, rows: NDArray[np.int64]) -> FaceIndex:
         """Another index with these rows; see ``ReferenceIndex``. Its codes are fitted to them anew."""

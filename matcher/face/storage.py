@@ -26,11 +26,13 @@ class FaceRows:
         exact: float32[n, d], unit length.
         coded: the same as codes.
         coding: how they were made.
+        file: in which the exact ones lie.
     """
 
     exact: NDArray[np.float32]
     coded: Rows
     coding: FaceCoding
+    file: MappedArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -42,7 +44,7 @@ class FaceRows:
 
     def part(self, begin: int, end: int) -> FaceRows:
         """Some of the rows."""
-        return FaceRows(self.exact[begin:end], self.coded.part(begin, end), self.coding)
+        return dataclasses.replace(self, exact=self.exact[begin:end], coded=self.coded.part(begin, end))
 
     def queries(self, probes: NDArray[np.float32], parameters: FaceIndexParameters) -> Queries:
         """Probes (float32[p, d], unit length) as queries of the codes."""
@@ -108,7 +110,7 @@ class FaceStorage:
         size = self._size  # read first: codes that replace others have all these rows
         codes = self._codes
         assert codes is not None
-        return FaceRows(self._exact.values[:size], codes.rows(size), codes.coding)
+        return FaceRows(self._exact.values[:size], codes.rows(size), codes.coding, self._exact)
 
     def memory(self) -> list[MemoryUse]:
         """What it takes, by part."""

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,8 +44,6 @@ from matcher.threads import workers
 
 _COPIED_AT_ONCE = 65_536
 """Fingers that ``copy`` moves at once: 160 MB."""
-_TRIED = 32
-"""Fingers that are compared before it is known whether they lie in memory."""
 _SIDE_BY_SIDE = 256
 """Fingers that a thread prepares or compares before it asks for more: some milliseconds' work."""
 _LOOKED_AT_SIDE_BY_SIDE = 2048
@@ -145,6 +142,7 @@ class FingerView:
         places = np.argsort(rows)
         rows, tables = rows[places], self.comparator.tables
         look = functools.partial(first_look, looker(probe, tables), tables)
+        self.fetch(rows)
         likeness = self._divided(look, rows, _LOOKED_AT_SIDE_BY_SIDE)
         return rows[best(worth_comparing(likeness, places, there), count)]
 
@@ -152,6 +150,7 @@ class FingerView:
         """The third step: the rows with the best scores of the fast stage."""
         probe, rows = one
         rows = np.sort(rows)
+        self.fetch(rows)
         scores = self._divided(functools.partial(self.comparator.relaxed_rows, probe), rows, _SIDE_BY_SIDE)
         return rows[best(scores, count)]
 
@@ -164,27 +163,15 @@ class FingerView:
         return unbiased(self.codes)
 
     def _divided(self, stage: _Stage[_Float], rows: NDArray[np.int64], side_by_side: int) -> NDArray[_Float]:
-        """The scores of a stage of the comparison, divided among the threads.
-
-        Where the first of them had to be read from the disk, the others are asked for at once.
-        """
+        """The scores of a stage of the comparison, divided among the threads."""
         if len(rows) <= _SIDE_BY_SIDE:
             return stage(self.rows, rows)
-        before = _pages_read()
-        first = stage(self.rows, rows[:_TRIED])
-        if _pages_read() - before > _TRIED // 4:
-            self._fetch(rows[_TRIED:])
-        parts = [rows[at : at + side_by_side] for at in range(_TRIED, len(rows), side_by_side)]
-        return np.concatenate([first, *workers().map(functools.partial(stage, self.rows), parts)])
+        parts = [rows[at : at + side_by_side] for at in range(0, len(rows), side_by_side)]
+        return np.concatenate(workers().map(functools.partial(stage, self.rows), parts))
 
-    def _fetch(self, rows: NDArray[np.int64]) -> None:
-        rows = rows[rows >= 0]
-        self.file.fetch(self.rows.start[rows], self.rows.ends(rows))
-
-
-def _pages_read() -> int:
-    """Pages that this thread had to wait for the disk for, so far."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+    def fetch(self, rows: NDArray[np.int64]) -> None:
+        """See ``IndexView.fetch``."""
+        self.file.fetch_missing(self.rows.start[rows], self.rows.ends(rows))
 
 
 class FingerIndex:
@@ -283,6 +270,10 @@ class FingerIndex:
         return FingerView(
             self.comparator, self.parameters, self.model, self._codes.values[:size], rows, self._words, self.search
         )
+
+    def often_read(self) -> Sequence[MappedArray[Any]]:
+        """The cylinders: a search takes a first look at up to 100,000 fingers'. See ``ReferenceIndex``."""
+        return (self._words,)
 
     def copy(self, rows: NDArray[np.int64]) -> FingerIndex:
         """See ``ReferenceIndex``."""

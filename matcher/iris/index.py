@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from matcher.errors import TemplateInvalid
 from matcher.iris.comparison import IrisComparator, PreparedIris
 from matcher.iris.storage import IrisStorage
 from matcher.iris.view import IrisScan, IrisView
+from matcher.mapped import MappedArray
 from matcher.modality import MemoryUse
 from matcher.templates import Template
 
@@ -74,6 +76,10 @@ class IrisIndex:
     def view(self) -> IrisView:
         """See ``ReferenceIndex``."""
         return IrisView(self.comparator, self.scan, self._storage.rows)
+
+    def often_read(self) -> Sequence[MappedArray[Any]]:
+        """None: a search looks up a few thousand references. See ``ReferenceIndex``."""
+        return ()
 
     def copy(self, rows: NDArray[np.int64]) -> IrisIndex:
         """See ``ReferenceIndex``."""

@@ -41,13 +41,14 @@ class IrisRows:
         codes, masks: uint64[rows, words], search codes and their masks.
         blocks: uint64[blocks, bits of the prefix + 1, 2, LANE_WORDS], the search codes' beginnings bit-sliced; lanes
             behind the last row are of no account.
-        verification: uint64[rows, 2, columns], verification codes and masks.
+        verification: uint64[rows, 2, columns], verification codes and masks; file: in which they lie.
     """
 
     codes: Words
     masks: Words
     blocks: Words
     verification: Words
+    file: MappedArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -84,6 +85,7 @@ class IrisStorage:
             self._masks.values[:size],
             self._blocks.values[: -(-size // LANES)],
             self._verification.values[:size],
+            self._verification,
         )
 
     def reserve(self, rows: int) -> None:

@@ -23,6 +23,7 @@ behind other lids may be missing; what is found is ordered by the masked compari
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,7 +38,9 @@ from matcher.modality import Selection, best, selectable
 from matcher.threads import workers
 
 _LEAST_ROWS = 4096
-"""Fewest rows that are worth a thread of their own."""
+"""Fewest rows that are worth a thread of their own, where their search codes are compared;"""
+_LEAST_COMPARED = 256
+"""where their verification codes are."""
 
 _SPARSE = 16
 """Where a filter leaves one reference of so many or fewer, the first stage costs more than it saves."""
@@ -106,9 +109,15 @@ class IrisView:
             shortlists.append(rows[best(self.compare_search_codes(probe, rows), count)])
         return shortlists
 
+    def fetch(self, rows: NDArray[np.int64]) -> None:
+        """See ``IndexView.fetch``."""
+        self._rows.file.fetch_missing(rows, rows + 1)
+
     def compare(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Raw scores, float64[n]; NaN: not comparable."""
-        return self.comparator.compare_rows(probe, self._rows.verification, rows)
+        parts = [rows[slice(*part)] for part in workers().ranges(len(rows), _LEAST_COMPARED)]
+        compare = functools.partial(self.comparator.compare_rows, probe, self._rows.verification)
+        return np.concatenate(workers().map(compare, parts))
 
     def compare_search_codes(self, probe: PreparedIris, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """0.5 - HDnorm of whole search codes, float64[n], by row; NaN: not comparable."""

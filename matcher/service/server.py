@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -135,6 +136,7 @@ class AmbisServer:
         self._health = health.HealthServicer()
         compile_kernels(indexes)  # before the committer takes the records into the indexes, which needs some of them
         self._committer = Committer(self._store, self._backend, on_fault=self._report_fault)
+        threading.Thread(target=self._backend.read_ahead, name="read ahead", daemon=True).start()
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
         engine = SearchEngine(self._backend, calibrations, decision, fusion)

@@ -93,6 +93,10 @@ class ShardBackend(Protocol):
         """References per modality and algorithm."""
         ...
 
+    def read_ahead(self) -> None:
+        """See ``Gallery.read_ahead``; all shards, one after the other."""
+        ...
+
     def memory(self) -> list[MemoryUse]:
         """See ``Gallery.memory``; of all shards together."""
         ...

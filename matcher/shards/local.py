@@ -131,6 +131,11 @@ class LocalShards:
                 total[key] = total.get(key, 0) + count
         return total
 
+    def read_ahead(self) -> None:
+        """See ShardBackend."""
+        for gallery in self._galleries:
+            gallery.read_ahead()
+
     def memory(self) -> list[MemoryUse]:
         """See ShardBackend."""
         return added_up(use for gallery in self._galleries for use in gallery.memory())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matcher.errors import StorageFailure
-from matcher.mapped import MappedArray
+from matcher.mapped import MappedArray, available_bytes
 
 
 @given(st.lists(st.integers(0, 700), max_size=8), st.sampled_from([(), (3,)]))
@@ -43,6 +44,35 @@ def test_rows_are_there_whether_they_were_asked_for_or_not() -> None:
     array.fetch(np.array([3, 990]), np.array([5, 1000]))
     array.fetch(np.zeros(0, np.int64), np.zeros(0, np.int64))
     assert array.values[[4, 999], 1].tolist() == [401, 99_901]
+
+
+def test_rows_are_asked_for_where_many_of_a_sample_must_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = MappedArray(np.int64, (100,))
+    array.extend(np.arange(100_000).reshape(1000, 100))
+    asked: list[int] = []
+    monkeypatch.setattr(MappedArray, "fetch", lambda _, begins, ends: asked.append(len(begins)))
+    rows = np.arange(700)
+    array.fetch_missing(rows, rows + 1)
+    assert asked == [], "they lie in memory"
+    waits = itertools.count(0, 50)
+    monkeypatch.setattr("matcher.mapped._pages_waited_for", lambda: next(waits))
+    array.fetch_missing(rows, rows + 1)
+    assert asked == [700]
+    array.fetch_missing(rows[:50], rows[:50] + 1)
+    assert asked == [700], "too few to be worth it"
+
+
+def test_reading_it_through_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matcher.mapped._READ_AT_ONCE", 1000)
+    array = MappedArray(np.int64, (3,))
+    array.read_through()
+    array.extend(np.arange(1200).reshape(400, 3))
+    array.read_through()
+    assert array.values.ravel().tolist() == list(range(1200))
+
+
+def test_the_system_says_how_much_memory_there_is() -> None:
+    assert available_bytes() > 1 << 20
 
 
 def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_shortlist_is_the_same_whatever_the_parts_it_is_made_in(monkeypatch: p
     index.parameters = FEW
     probe = COMPARATOR.prepare(second_impression(np.random.default_rng(1), templates[7]))
     whole = [index.view().shortlist([probe], count)[0].tolist() for count in (1, 3, 5)]
-    for name, size in (("_TRIED", 2), ("_SIDE_BY_SIDE", 3), ("_LOOKED_AT_SIDE_BY_SIDE", 5)):
+    for name, size in (("_SIDE_BY_SIDE", 3), ("_LOOKED_AT_SIDE_BY_SIDE", 5)):
         monkeypatch.setattr(f"matcher.finger.index.{name}", size)
     assert [index.view().shortlist([probe], count)[0].tolist() for count in (1, 3, 5)] == whole
 
@@ -218,16 +218,16 @@ def test_long_lists_are_compared_in_parts() -> None:
 def test_what_must_be_read_from_the_disk_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     index, templates = filled(300, seed=14)
     waits = itertools.count(0, 1000)
-    monkeypatch.setattr("matcher.finger.index._pages_read", lambda: next(waits))
+    monkeypatch.setattr("matcher.mapped._pages_waited_for", lambda: next(waits))
     asked: list[tuple[list[int], list[int]]] = []
     monkeypatch.setattr(MappedArray, "fetch", lambda _, begins, ends: asked.append((begins.tolist(), ends.tolist())))
-    probe = COMPARATOR.prepare(second_impression(np.random.default_rng(7), templates[3]))
-    rows = np.arange(299, -1, -1)
-    scores = index.view().compare(probe, rows)
+    index.view().fetch(np.arange(299, -1, -1))
     ((begins, ends),) = asked
     sizes = [8 * (2 + 6 * n + -(-6 * n // 8)) for n in map(len, templates)]
-    assert [8 * (end - begin) for begin, end in zip(begins, ends, strict=True)] == sizes[300 - 32 - 1 :: -1]
-    assert scores.tolist() == [COMPARATOR.compare(probe, COMPARATOR.prepare(templates[row])) for row in rows]
+    assert [8 * (end - begin) for begin, end in zip(begins, ends, strict=True)] == sizes[::-1]
+    probe = COMPARATOR.prepare(second_impression(np.random.default_rng(7), templates[3]))
+    index.view().shortlist([probe], 5)
+    assert len(asked[1:]) == 1, "what the fast stage looks at"
 
 
 def test_views_are_of_their_moment(monkeypatch: pytest.MonkeyPatch) -> None:
