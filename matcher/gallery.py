@@ -134,8 +134,15 @@ class Gallery:
         return added_up(uses)
 
     def check(self, template: Template) -> Template:
-        """See ``GalleryView.check``."""
-        return self._view.check(template)
+        """See ``GalleryView.check``; of one template.
+
+        Raises:
+            ModelMismatch, TemplateInvalid: it could not be put beside those that are here.
+        """
+        (checked,) = self._view.check([template])
+        if isinstance(checked, AmbisError):
+            raise checked
+        return checked
 
     def galleries(self) -> dict[str, tuple[int, int]]:
         """Name -> (subjects, encounters) of every gallery that holds something."""

@@ -100,20 +100,30 @@ class GalleryView:
             counts[modality, algorithm] += count
         return dict(counts)
 
-    def check(self, template: Template) -> Template:
-        """The template as it is to be stored, with what a search finds it by.
+    def check(self, templates: Sequence[Template]) -> list[Template | AmbisError]:
+        """Templates as they are to be stored, with what a search finds them by.
 
-        Raises:
-            ModelMismatch, TemplateInvalid: it could not be put beside those that are here.
+        Returns:
+            For each template what is to be stored; or why it could not be put beside those that are here: ModelMismatch
+            or TemplateInvalid.
         """
-        self._require_same_algorithm(template)
-        key = key_of(template)
-        index = self._one_of(key)
-        if index is None:
-            index = self.blank(*key)
-        prepared = index.check(template)
-        _require_comparable(index, prepared)
-        return index.complete(template, prepared)
+        checked: list[Template | AmbisError] = list(templates)
+        sound: dict[IndexKey, list[tuple[int, Any]]] = {}
+        for i, template in enumerate(templates):
+            try:
+                self._require_same_algorithm(template)
+                index = self._index_for(key_of(template))
+                prepared = index.check(template)
+                _require_comparable(index, prepared)
+            except AmbisError as error:
+                checked[i] = error
+            else:
+                sound.setdefault(key_of(template), []).append((i, prepared))
+        for key, some in sound.items():
+            completed = self._index_for(key).complete([templates[i] for i, _ in some], [made for _, made in some])
+            for (i, _), template in zip(some, completed, strict=True):
+                checked[i] = template
+        return checked
 
     def require_fitting(self, template: Template) -> None:
         """Raises ModelMismatch or TemplateInvalid where the template could not be put beside the references here."""
@@ -195,6 +205,11 @@ class GalleryView:
     def _one_of(self, key: IndexKey) -> ReferenceIndex | None:
         """Any index of the modality and algorithm: all of them prepare alike."""
         return next((part.index for (m, a, _), part in self.parts.items() if (m, a) == key), None)
+
+    def _index_for(self, key: IndexKey) -> ReferenceIndex:
+        """The same, or an empty one."""
+        index = self._one_of(key)
+        return self.blank(*key) if index is None else index
 
     def _parts_for(self, probe: Probe) -> list[PartKey]:
         """The parts whose references the probe may match."""

@@ -144,13 +144,13 @@ class ReferenceIndex(Protocol):
         """
         ...
 
-    def complete(self, template: Template, prepared: Any) -> Template:
-        """The template as it is to be stored: with what this index would otherwise compute each time it is loaded.
+    def complete(self, templates: Sequence[Template], prepared: Sequence[Any]) -> list[Template]:
+        """Templates as they are to be stored: with what this index would otherwise compute each time they are loaded.
 
-        What the template claims to have of that is computed anew: it decides who is found.
+        What a template claims to have of that is computed anew: it decides who is found.
 
         Args:
-            prepared: what ``check`` gave for it.
+            prepared: what ``check`` gave for each of them.
         """
         ...
 

@@ -182,9 +182,9 @@ class FaceIndex:
         check_dimension(vector, self.dimension or len(vector))
         return vector
 
-    def complete(self, template: Template, prepared: PreparedFace) -> Template:
-        """The template itself: nothing is kept beside it. See ``ReferenceIndex``."""
-        return template
+    def complete(self, templates: Sequence[Template], prepared: Sequence[PreparedFace]) -> list[Template]:
+        """The templates themselves: nothing is kept beside them. See ``ReferenceIndex``."""
+        return list(templates)
 
     def reserve(self, references: int) -> None:
         """Makes room; see ``ReferenceIndex``. Before the first reference, for embeddings as long as is usual."""

@@ -59,9 +59,9 @@ class IrisIndex:
             )
         return self.comparator.prepare(template)
 
-    def complete(self, template: Template, prepared: PreparedIris) -> Template:
-        """The template itself: nothing is kept beside it. See ``ReferenceIndex``."""
-        return template
+    def complete(self, templates: Sequence[Template], prepared: Sequence[PreparedIris]) -> list[Template]:
+        """The templates themselves: nothing is kept beside them. See ``ReferenceIndex``."""
+        return list(templates)
 
     def reserve(self, references: int) -> None:
         """See ``ReferenceIndex``."""

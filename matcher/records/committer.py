@@ -19,10 +19,10 @@ from matcher.changes import Change
 from matcher.errors import AmbisError, Overloaded, StorageFailure, Unavailable
 from matcher.gallery_view import IndexKey
 from matcher.positions import Modality
+from matcher.records.completing import Completing, completed_encounters
 from matcher.records.entries import Deletion, NewEncounter, Receipt
 from matcher.records.store import RecordStore
 from matcher.shards.backend import ShardBackend
-from matcher.threads import workers
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -82,6 +82,7 @@ class Committer:
         self._backend = backend
         self._on_fault = on_fault
         self._parameters = parameters or CommitterParameters()
+        self._completing = Completing(backend)
         self._queue: queue.Queue[_Enrolment | _Deletion | _Task | None] = queue.Queue(self._parameters.queue)
         self._applied = threading.Condition()
         self._broken = ""
@@ -108,7 +109,7 @@ class Committer:
     def enrol(self, encounter: NewEncounter, timeout: float | None = None) -> Receipt:
         """Enrols an encounter; returns when it is on disk and searchable.
 
-        What computes is done in the calling thread (or one of the pool's), so that the one that writes only writes.
+        What computes is done in the threads that call (or one of the pool's), so that the one that writes only writes.
 
         Raises:
             ModelMismatch, TemplateInvalid: the shards could not take a template.
@@ -118,7 +119,7 @@ class Committer:
         """
         done: Future[Receipt] = Future()
         beside = self._known_keys()
-        completed = workers().run(lambda: self._completed(encounter))
+        completed = self._completing.complete(encounter)
         self._put(_Enrolment(completed, done, beside), timeout)
         return done.result()
 
@@ -282,19 +283,11 @@ class Committer:
             modality, algorithm = sample.template.modality, sample.template.algorithm
             here = {key for key in known if key[0] is modality}
             if here != {(modality, algorithm)} or not here <= item.beside:
-                return self._completed(item.encounter)
+                (completed,) = completed_encounters(self._backend, [item.encounter])
+                if isinstance(completed, AmbisError):
+                    raise completed
+                return completed
         return item.encounter
-
-    def _completed(self, encounter: NewEncounter) -> NewEncounter:
-        """With its templates as they are to be stored.
-
-        Raises:
-            AmbisError: the shards could not take one: found out before the commit, as nothing could be done after.
-        """
-        samples = tuple(
-            dataclasses.replace(sample, template=self._backend.check(sample.template)) for sample in encounter.samples
-        )
-        return dataclasses.replace(encounter, samples=samples)
 
     def _delete(self, item: _Deletion) -> None:
         try:

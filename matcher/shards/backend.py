@@ -64,7 +64,7 @@ class ShardBackend(Protocol):
         """
         ...
 
-    def check(self, template: Template) -> Template:
+    def check(self, templates: Sequence[Template]) -> list[Template | AmbisError]:
         """See ``GalleryView.check``; against every shard."""
         ...
 

@@ -87,12 +87,17 @@ class LocalShards:
         for gallery, part in zip(self._galleries, parts, strict=True):
             gallery.reserve(part)
 
-    def check(self, template: Template) -> Template:
+    def check(self, templates: Sequence[Template]) -> list[Template | AmbisError]:
         """See ShardBackend."""
         first, *others = self._seen[1]
-        for view in others:
-            view.require_fitting(template)
-        return first.check(template)
+        checked = first.check(templates)
+        for i, template in enumerate(templates):
+            try:
+                for view in others:
+                    view.require_fitting(template)
+            except AmbisError as error:
+                checked[i] = error
+        return checked
 
     @property
     def applied_lsn(self) -> int:

@@ -43,8 +43,9 @@ def test_changes_hold_what_enrolling_computes() -> None:
     assert [r.position for r in change.references] == list(TWO_FINGERS)
     index = FingerIndex()
     for reference, template in zip(change.references[:2], PEOPLE.templates(5, 1)[0][:2], strict=True):
-        completed = index.complete(template, index.check(template))
+        (completed,) = index.complete([template], [index.check(template)])
         assert isinstance(reference.template, FingerTemplate)
+        assert isinstance(completed, FingerTemplate)
         assert reference.template.vector_model == completed.vector_model
         # Made many at once: the last bit of a matrix product may be another.
         assert abs(reference.template.vector.astype(int) - completed.vector.astype(int)).max() <= 1

@@ -20,6 +20,7 @@ import matcher
 from matcher.calibration import Calibrations
 from matcher.changes import EncounterEnrolled, OwnedReference, Reference, SubjectDeleted
 from matcher.comparators import Scan, index_for, search_paths
+from matcher.errors import AmbisError
 from matcher.filters import EVERYBODY, SearchFilter, Sex
 from matcher.finger.parameters import FINGER_ALGORITHM
 from matcher.found_subjects import Probe
@@ -82,7 +83,10 @@ def _half_read(made: Sequence[Template]) -> list[Template]:
 
 def probes_for(shards: LocalShards, person: EncounterEnrolled) -> list[Probe]:
     """The person's samples as an enrolment would store them, and some of other positions."""
-    made = [Probe(one.position, shards.check(one.template)) for one in person.references]
+    made = []
+    for one, template in zip(person.references, shards.check([r.template for r in person.references]), strict=True):
+        assert not isinstance(template, AmbisError)
+        made.append(Probe(one.position, template))
     of = {probe.position: probe.template for probe in made}
     others = (Position.LEFT_INDEX, Position.RIGHT_INDEX), (Position.IRIS_UNKNOWN, Position.IRIS_LEFT)
     return made + [Probe(position, of[own]) for position, own in others]

@@ -305,7 +305,7 @@ def test_other_models_and_lengths_are_refused_and_change_nothing() -> None:
             index.check(bad)
     with pytest.raises(TemplateInvalid):
         FaceIndex(COMPACT_ALGORITHM).check(face_template(random_units(1)[0], algorithm=COMPACT_ALGORITHM))
-    assert index.complete(good, index.check(good)) is good
+    assert index.complete([good], [index.check(good)])[0] is good
     check(rows, random_units(1, seed=29), [5], view=index.view())
     probe = prepared(random_units(1, 128))[0]
     with pytest.raises(ModelMismatch):

@@ -165,7 +165,8 @@ def test_a_vector_is_computed_anew_before_it_is_stored_and_then_believed() -> No
     prepared = COMPARATOR.prepare(templates[0])
     (right,) = index.model.encode([prepared])
     false = dataclasses.replace(templates[0], vector=np.flip(right).copy(), vector_model=index.model.number)
-    stored = index.complete(false, prepared)
+    (stored,) = index.complete([false], [prepared])
+    assert isinstance(stored, FingerTemplate)
     np.testing.assert_array_equal(stored.vector, right)
     assert stored.vector_model == index.model.number
     # Of another model: computed.

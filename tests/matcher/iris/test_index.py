@@ -356,7 +356,7 @@ def test_what_no_search_would_find_is_not_taken_on_record() -> None:
         few[:shown] = True
         thin = template((bits, few.reshape(mask.shape)), verification)
         if shown == least:
-            assert index.complete(thin, index.check(thin)) is thin
+            assert index.complete([thin], [index.check(thin)])[0] is thin
         else:
             with pytest.raises(TemplateInvalid, match="255 of 2048") as refused:
                 index.check(thin)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from matcher.changes import Change, OwnedReference, Reference
-from matcher.errors import AlreadyExists, InvalidInput, ModelMismatch, StorageFailure, Unavailable
+from matcher.errors import AlreadyExists, AmbisError, InvalidInput, ModelMismatch, StorageFailure, Unavailable
 from matcher.found_subjects import FoundSubjects
 from matcher.gallery_view import GallerySearch
 from matcher.positions import Modality, Position
@@ -275,9 +275,9 @@ class WatchedShards(LocalShards):
         super().__init__()
         self.checked_by: list[str] = []
 
-    def check(self, template: Template) -> Template:
+    def check(self, templates: Sequence[Template]) -> list[Template | AmbisError]:
         self.checked_by.append(threading.current_thread().name)
-        return super().check(template)
+        return super().check(templates)
 
 
 def test_only_the_first_of_a_kind_is_checked_on_the_writing_thread(tmp_path: Path) -> None:
