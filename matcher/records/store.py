@@ -340,6 +340,12 @@ class RecordStore:
         with self._reader.connect() as connection:
             return _find_receipt(connection, idempotency_key, request_sha256)
 
+    def seen(self, idempotency_key: str, request_sha256: str, subject_id: str) -> tuple[Receipt | None, bool]:
+        """``receipt``, and whether the subject is on record: both of one moment."""
+        with self._reader.connect() as connection:
+            receipt = _find_receipt(connection, idempotency_key, request_sha256)
+            return receipt, connection.scalar(_SUBJECT, {"known": subject_id}) is not None
+
     def has_subject(self, subject_id: str) -> bool:
         """Whether a subject is on record."""
         with self._reader.connect() as connection:

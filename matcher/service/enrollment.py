@@ -115,18 +115,14 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     ) -> enrollment_service_pb2.EnrollResult:
         check_transaction_id(transaction_id)
         check_text(key, "idempotency_key", shortest=8, longest=128)
-        digest = _digest(encounter)
-        known = self._known(key, digest, seconds)
-        if known is not None:
-            return known
         subject_id, encounter_id, mode, galleries = _check_header(encounter)
         sex = self._attributes.sex(encounter.sex, "encounter.sex")
         birth_year = self._attributes.birth_year(encounter.birth_year, "encounter.birth_year")
         # The transaction checks again; here it saves the extraction.
-        on_record = self._store.has_subject(subject_id)
-        known = self._known(key, digest, seconds)  # the first try may have been written in between
+        digest = _digest(encounter)
+        known, on_record = self._store.seen(key, digest, subject_id)
         if known is not None:
-            return known
+            return self._acknowledged_again(known, seconds)
         check_mode(subject_id, mode, known=on_record)
         resolved = self._resolver.resolve(
             encounter.samples,
@@ -158,11 +154,8 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
         log.info("enrolled %d samples, change %d, transaction %s", len(new.samples), enrolled.lsn, transaction_id)
         return _result(enrolled)
 
-    def _known(self, key: str, digest: str, seconds: float) -> enrollment_service_pb2.EnrollResult | None:
-        """What was acknowledged under this key, once searches see it."""
-        receipt = self._store.receipt(key, digest)
-        if receipt is None:
-            return None
+    def _acknowledged_again(self, receipt: Receipt, seconds: float) -> enrollment_service_pb2.EnrollResult:
+        """What was acknowledged before, once searches see it."""
         if not self._committer.wait_for(receipt.lsn, seconds):
             raise Unavailable("the encounter is on record but not searchable yet; send it again in a moment")
         return _result(receipt)

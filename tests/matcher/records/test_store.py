@@ -127,6 +127,8 @@ def test_repeating_enrols_once(store: RecordStore) -> None:
     assert store.last_lsn() == first.lsn
     assert store.receipt("key-a-1", "d") == receipt(again)
     assert store.receipt("unknown-key", "d") is None
+    assert store.seen("key-a-1", "d", "a") == (receipt(again), True)
+    assert store.seen("unknown-key", "d", "nobody") == (None, False)
 
 
 def test_twice_in_one_group(store: RecordStore) -> None:
