@@ -61,8 +61,9 @@ class Measured:
 
     Attributes:
         ratio: how many times faster than the peer ours is.
-        ours, peer: seconds an operation.
+        ours, peer: seconds an operation, or bytes of one.
         operation, answers: what was done, and how the peer's answers relate to ours.
+        unit: of these two: ``s`` or ``B``.
     """
 
     ratio: float
@@ -70,6 +71,7 @@ class Measured:
     peer: float
     operation: str
     answers: str
+    unit: str = "s"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +134,7 @@ def read_results(document: Mapping[str, Any]) -> Results:
                 ratio, ours = _positive(facts["ratio"], key), _positive(info["seconds_per_operation"], key)
                 took = _positive(facts["seconds_per_operation"], key)
                 measured[key] = Measured(ratio, ours, took, str(info["operation"]), str(facts["answers"]))
+                measured[key] = dataclasses.replace(measured[key], unit=str(info.get("unit", "s")))
         skipped = {benchmark_key(test): str(reason) for test, reason in document.get("skipped", {}).items()}
         return Results(str(document["sizes"]), measured, skipped)
     except (KeyError, TypeError, AttributeError) as error:
@@ -231,7 +234,8 @@ def markdown(results: Results) -> str:
     """The table of the README."""
     lines = ["| benchmark and peer | one operation | ours | peer | ratio |", "|---|---|---:|---:|---:|"]
     for key, m in sorted(results.measured.items()):
-        lines.append(f"| {key} | {m.operation} | {_time(m.ours)} | {_time(m.peer)} | {_figure(m.ratio)} |")
+        ours, peer = (_time(v) if m.unit == "s" else f"{v:,.0f} {m.unit}" for v in (m.ours, m.peer))
+        lines.append(f"| {key} | {m.operation} | {ours} | {peer} | {_figure(m.ratio)} |")
     return "\n".join(lines)
 
 

@@ -126,7 +126,8 @@ def test_memory_of_ten_fingers(benchmark: Benchmark, tmp_path: Path, sizes: Size
     ram = memory.ram / count
     benchmark.pedantic(lambda: None, setup=lambda: None, rounds=1, iterations=1)
     benchmark.extra_info.update(
-        operation=f"subject with ten fingers, a face and two irises, of {count:,}; bytes of RAM, not seconds",
+        operation=f"subject with ten fingers, a face and two irises, of {count:,}: RAM",
+        unit="B",
         operations_per_round=1,
         seconds_per_operation=ram,
         peers=peer("budget", BYTES_A_SUBJECT / ram, BYTES_A_SUBJECT, "what the design allows: 8,000 bytes"),

@@ -151,6 +151,13 @@ def test_markdown_has_a_row_for_every_ratio() -> None:
     assert "| 2 ms | 1 ms | 0.5 |" in text
 
 
+def test_bytes_are_not_called_seconds() -> None:
+    found = document({SEARCH: 2.0})
+    found["benchmarks"][0]["extra_info"]["unit"] = "B"
+    found["benchmarks"][0]["extra_info"]["seconds_per_operation"] = 7089.4
+    assert "| 7,089 B |" in compare.markdown(compare.read_results(found))
+
+
 def test_the_command_line_exits_by_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, baseline = tmp_path / "results.json", tmp_path / "baseline.json"
     results.write_text(json.dumps(document({SEARCH: 3.0})))
