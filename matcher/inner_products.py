@@ -280,7 +280,7 @@ class _Scan:
     def run(self, begin: int, end: int) -> list[Found]:
         """Answers for some of the queries."""
         queries = self._queries.part(begin, end)
-        thresholds = np.full(len(queries), -np.inf, np.float32)
+        thresholds = _Thresholds(queries, self._count)
         parts = workers().map(
             lambda part: self._search(queries, begin, thresholds, *part),
             workers().ranges(self._left, _P.least_rows),
@@ -310,7 +310,7 @@ class _Scan:
             _ranked(some.rows[start:stop], values[start:stop], self._count) for start, stop in itertools.pairwise(cuts)
         ]
 
-    def _search(self, queries: Queries, number: int, thresholds: NDArray[np.float32], first: int, last: int) -> _Asides:
+    def _search(self, queries: Queries, number: int, thresholds: _Thresholds, first: int, last: int) -> _Asides:
         asides = _Asides(queries, self._capacity, self._count, thresholds)
         batched = len(queries) >= least_batch() and _whole_products(int(np.abs(queries.codes).max()))
         scan = (_Tiles if batched else _Loop)(self._source, queries, self._count)
@@ -461,13 +461,46 @@ class _Tiles:
         return done
 
 
-class _Asides:
-    """Rows put aside for each query, with their bounds. The thresholds are shared by all threads.
+class _Thresholds:
+    """What a row must reach to be wanted, for each query; shared by all threads.
 
     A thread may overwrite what another has just raised: thresholds are then lower than they could be, never too high.
+
+    Attributes:
+        values: float32[p].
     """
 
-    def __init__(self, queries: Queries, capacity: int, count: int, thresholds: NDArray[np.float32]) -> None:
+    def __init__(self, queries: Queries, count: int) -> None:
+        self.values = np.full(len(queries), -np.inf, np.float32)
+        self._margins = queries.margins
+        self._count = count
+        self._lock = threading.Lock()
+        self._best: dict[int, NDArray[np.float32]] = {}
+
+    def sharpen(self, owner: int, numbers: NDArray[np.int64], lower: NDArray[np.float32]) -> None:
+        """Raises thresholds to what the best rows of all threads reach for certain.
+
+        Args:
+            owner: whose rows they are; each thread has others, and what it said before is replaced.
+            numbers: int64[n], queries, ascending; lower: float32[n], what their rows reach at least.
+        """
+        order = np.lexsort((-lower, numbers))
+        numbers, lower = numbers[order], lower[order]
+        places = np.arange(len(numbers)) - np.searchsorted(numbers, numbers)
+        kept = places < self._count
+        best = np.full((len(self.values), self._count), -np.inf, np.float32)
+        best[numbers[kept], places[kept]] = lower[kept]
+        with self._lock:
+            self._best[owner] = best
+            everybodys = np.concatenate(list(self._best.values()), axis=1)
+            worst = np.partition(everybodys, -self._count, axis=1)[:, -self._count]
+            np.maximum(self.values, worst - self._margins, out=self.values)
+
+
+class _Asides:
+    """Rows put aside for each query, with their bounds."""
+
+    def __init__(self, queries: Queries, capacity: int, count: int, thresholds: _Thresholds) -> None:
         size = len(queries)
         self._units = queries.units
         self._count = count
@@ -478,9 +511,9 @@ class _Asides:
             np.zeros(size, np.int64),
             np.full(size, _FILL * count, np.int64),
             2 * queries.margins,
-            thresholds,
+            thresholds.values,
         )
-        self._margins = queries.margins
+        self._thresholds = thresholds
 
     def settle(self, room: int, number: int, exact: Exact) -> None:
         """Makes room where bounds did not: keeps the best by their exact values."""
@@ -509,10 +542,7 @@ class _Asides:
         lower = _below(values)
         to.lower[queries, places] = lower
         to.upper[queries, places] = _above(values)
-        worst = np.full(len(to.sizes), np.inf, np.float32)
-        np.minimum.at(worst, queries, lower)
-        sure = np.isfinite(worst)
-        to.thresholds[sure] = np.maximum(to.thresholds[sure], worst[sure] - self._margins[sure])
+        self._thresholds.sharpen(id(self), queries, lower)
 
 
 def _below(values: NDArray[np.float32]) -> NDArray[np.float32]:
