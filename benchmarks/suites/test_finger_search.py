@@ -124,14 +124,61 @@ def test_shortlist(benchmark: Benchmark, people: People, sizes: Sizes, fingers: 
     )
 
 
+@pytest.mark.parametrize("fingers", [1, 2], ids=["one", "two"])
+def test_nearest_vectors(benchmark: Benchmark, people: People, sizes: Sizes, fingers: int) -> None:
+    """The first step by itself: 1 % of the subjects by the vectors of their fingers, and how often the mate is there.
+
+    It is what other systems call the index; a search goes on with a first look and the fast stage (``test_shortlist``).
+    """
+    benchmark.group = "finger shortlist"
+    count = max(1, round(PENETRATION * people.count / fingers))
+    views, probes = people.views[:fingers], people.probes[:fingers]
+    found = [view.nearest(mine, count) for view, mine in zip(views, probes, strict=True)]
+    hit_rate, share = _hits_of(people, found)
+    assert hit_rate > 0.9
+    by_faiss = [dataclasses.replace(view, search=VectorSearch.FAISS) for view in views]
+
+    def nearest(views: list[FingerView]) -> list[list[int]]:
+        return [view.nearest(mine[:1], count)[0].tolist() for view, mine in zip(views, probes, strict=True)]
+
+    def with_faiss() -> list[list[int]]:
+        faiss.omp_set_num_threads(workers().count)
+        try:
+            return nearest(by_faiss)
+        finally:
+            faiss.omp_set_num_threads(1)
+
+    assert nearest(views) == with_faiss()
+    answers = "the same, with the same threads: FAISS's 8-bit quantiser over the same memory"
+    measure(
+        benchmark,
+        lambda: nearest(views),
+        [Peer("faiss-vectors", with_faiss, people.count, answers)],
+        operation=f"subject of {people.count:,}, {fingers} finger{'s' * (fingers > 1)}, {count:,} nearest a finger",
+        operations=people.count,
+        rounds=sizes.slow_rounds,
+    )
+    benchmark.extra_info.update(
+        synthetic_hit_rate=hit_rate,
+        penetration=share,
+        people_looked_for=len(people.mates),
+        microseconds_per_subject_and_core=1e6 * benchmark.extra_info["seconds_per_operation"] * workers().count,
+    )
+
+
 def _shortlists(views: list[FingerView], probes: list[list[PreparedFinger]], count: int) -> list[list[list[int]]]:
     return [[rows.tolist() for rows in view.shortlist(mine, count)] for view, mine in zip(views, probes, strict=True)]
 
 
 def _hits(people: People, fingers: int, count: int) -> tuple[float, float]:
     """Share of mates who are on the shortlist of any of their fingers, and the mean share of subjects that are."""
+    views = people.views[:fingers]
+    return _hits_of(people, [view.shortlist(probes, count) for view, probes in zip(views, people.probes, strict=False)])
+
+
+def _hits_of(people: People, found: list[list[NDArray[np.int64]]]) -> tuple[float, float]:
+    """The same of lists of each finger, a list a mate."""
     on_it, lengths = [], []
-    found = [view.shortlist(probes, count) for view, probes in zip(people.views[:fingers], people.probes, strict=False)]
     for mate, *lists in zip(people.mates, *found, strict=True):
         union: NDArray[np.int64] = np.unique(np.concatenate(lists))
         on_it.append(mate in union)
