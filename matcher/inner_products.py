@@ -297,6 +297,12 @@ class _Scan:
     def _valued(self, pairs: _Pairs, queries: Queries, number: int, begin: int, end: int) -> list[Found]:
         """Answers of some queries: the exact values of the likeliest rows leave few of the others to be valued."""
         some = pairs.part(begin, end)
+        if _are_whole(queries, self._source):
+            cuts = np.searchsorted(some.numbers, np.arange(begin, end + 1))
+            return [
+                _ranked_whole(some.rows[start:stop], some.upper[start:stop], self._count)
+                for start, stop in itertools.pairwise(cuts)
+            ]
         likeliest = np.flatnonzero(some.likeliest)
         values = np.full(len(some.rows), -np.inf)
         values[likeliest] = self._exact(number + some.numbers[likeliest], some.rows[likeliest])
@@ -311,7 +317,8 @@ class _Scan:
         ]
 
     def _search(self, queries: Queries, number: int, thresholds: _Thresholds, first: int, last: int) -> _Asides:
-        asides = _Asides(queries, self._capacity, self._count, thresholds)
+        whole = _are_whole(queries, self._source)
+        asides = _Asides(queries, self._capacity, self._count, thresholds, whole=whole)
         batched = len(queries) >= least_batch() and _whole_products(int(np.abs(queries.codes).max()))
         scan = (_Tiles if batched else _Loop)(self._source, queries, self._count)
         sharpened = first + _P.sharpen_after
@@ -498,10 +505,13 @@ class _Thresholds:
 
 
 class _Asides:
-    """Rows put aside for each query, with their bounds."""
+    """Rows put aside for each query, with their bounds; which are the values themselves where products are ``whole``."""
 
-    def __init__(self, queries: Queries, capacity: int, count: int, thresholds: _Thresholds) -> None:
+    def __init__(
+        self, queries: Queries, capacity: int, count: int, thresholds: _Thresholds, *, whole: bool = False
+    ) -> None:
         size = len(queries)
+        self._whole = whole
         self._units = queries.units
         self._count = count
         self.buffers = _Buffers(
@@ -523,10 +533,10 @@ class _Asides:
             rows = to.rows[query, : to.sizes[query]].astype(np.int64)
             kept, exactly = _valued(number + int(query), rows, exact, self._count)
             values = (exactly / self._units[query]).astype(np.float32)
-            lower = _below(values)
+            lower, upper = (values, values) if self._whole else (_below(values), _above(values))
             to.rows[query, : len(kept)] = kept
             to.lower[query, : len(kept)] = lower
-            to.upper[query, : len(kept)] = _above(values)
+            to.upper[query, : len(kept)] = upper
             to.sizes[query] = len(kept)
             to.fill[query] = capacity - room // 2
             to.thresholds[query] = max(lower[-1] - to.slack[query], to.thresholds[query])
@@ -612,6 +622,17 @@ class _TileProduct:
 def _ranked(rows: NDArray[np.int64], values: NDArray[np.float64], count: int) -> Found:
     order = np.lexsort((rows, -values))[:count]
     return rows[order], values[order]
+
+
+def _are_whole(queries: Queries, source: _Source) -> bool:
+    """Whether products are whole numbers below 2^24 and nothing else counts: float32 holds the exact values then."""
+    return not (len(source.residuals) or queries.margins.any() or queries.tails) and bool((queries.units == 1.0).all())
+
+
+def _ranked_whole(rows: NDArray[np.int64], products: NDArray[np.float32], count: int) -> Found:
+    """``_ranked`` of whole numbers: sorted as one number each, which takes a tenth of the time."""
+    keys = np.sort((-products.astype(np.int64) << 32) + rows)[:count]
+    return keys & 0xFFFFFFFF, -(keys >> 32).astype(np.float64)
 
 
 def _nothing() -> Found:
