@@ -505,7 +505,7 @@ class _Thresholds:
 
 
 class _Asides:
-    """Rows put aside for each query, with their bounds; which are the values themselves where products are ``whole``."""
+    """Rows put aside for each query, with their bounds; these are the values themselves where products are whole."""
 
     def __init__(
         self, queries: Queries, capacity: int, count: int, thresholds: _Thresholds, *, whole: bool = False
