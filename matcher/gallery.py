@@ -14,6 +14,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from matcher.errors import AmbisError
 from matcher.filters import EVERYBODY, SearchFilter
 from matcher.found_subjects import FoundSubjects, Probe, SubjectComparisons
 from matcher.gallery_view import GallerySearch, GalleryView, IndexKey, PartKey, ShortlistParameters, key_of
-from matcher.mapped import available_bytes
+from matcher.mapped import MappedArray
 from matcher.modality import MemoryUse, ReferenceIndex, added_up
 from matcher.part import CompactionParameters, Part
 from matcher.positions import Modality, Position
@@ -115,14 +116,10 @@ class Gallery:
         for key in list(self._parts):
             self._compact(key)
 
-    def read_ahead(self) -> None:
-        """Reads what every search looks at into memory, so that the first ones after a start need not wait for the
-        disk; where there is no room for it, nothing."""
+    def often_read(self) -> list[MappedArray[Any]]:
+        """Files of which every search reads a large part; see ``ReferenceIndex.often_read``."""
         with self._writing:
-            files = [file for part in self._parts.values() for file in part.index.often_read()]
-        if sum(file.nbytes for file in files) < available_bytes():
-            for file in files:
-                file.read_through()
+            return [file for part in self._parts.values() for file in part.index.often_read()]
 
     def memory(self) -> list[MemoryUse]:
         """What it takes, as it is used: by modality and kind, and who is who."""

@@ -39,6 +39,8 @@ PartKey = tuple[Modality, str, Position]
 """And the position: the references of one part."""
 
 _MODALITIES = tuple(Modality)
+_MANY = 64
+"""References of a part that are compared at once; of fewer, pages of the disk are not asked for beforehand."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,8 +257,10 @@ class GalleryView:
         encounters = self.roster.selected(which)
         wanted = {key for probe in probes for key in self._parts_for(probe)}
         rows = {key: self.parts[key].of_subjects(subjects, encounters) for key in wanted}
-        with measure("asking the disk"):
-            workers().map(lambda key: self.parts[key].rows.fetch(rows[key][0]), list(wanted))
+        many = [key for key in wanted if len(rows[key][0]) >= _MANY]
+        if many:
+            with measure("asking the disk"):
+                workers().map(lambda key: self.parts[key].rows.fetch(rows[key][0]), many)
         columns: list[tuple[NDArray[Any], ...]] = []
         for number, probe in enumerate(probes):
             for key in self._parts_for(probe):

@@ -224,9 +224,10 @@ class _Served:
         began = perf_counter()
         kind = SyntheticPeople(seed, tuple(Position(p) for p in positions))
         fill(self._shards, kind, self._people, people, processes)
+        seconds = perf_counter() - began
         self._shards.read_ahead()  # as after a start
         self._people = max(self._people, people)
-        return {"people": self._people, "seconds": perf_counter() - began}
+        return {"people": self._people, "seconds": seconds}
 
     def memory(self) -> dict[str, Any]:
         """Bytes by part, and those of the process."""

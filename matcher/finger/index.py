@@ -212,7 +212,8 @@ class FingerIndex:
     def complete(self, templates: Sequence[Template], prepared: Sequence[PreparedFinger]) -> list[Template]:
         """Templates with their vectors by this index's model, whatever vectors they came with; see ``ReferenceIndex``.
 
-        Those of 32 fingers take a quarter of the time each that one by itself does: the model is read from memory once.
+        Of sixteen at once each takes 0.3 ms instead of 0.5: the model is read from memory once. Beside others a number
+        may come out one higher or lower than by itself: the last bit of a matrix product depends on its size.
 
         Raises:
             TemplateInvalid: one is no finger's.

@@ -115,14 +115,14 @@ class EnrollmentServicer(enrollment_service_pb2_grpc.EnrollmentServiceServicer):
     ) -> enrollment_service_pb2.EnrollResult:
         check_transaction_id(transaction_id)
         check_text(key, "idempotency_key", shortest=8, longest=128)
+        # The transaction checks again; here it saves the extraction.
+        digest = _digest(encounter)
+        known, on_record = self._store.seen(key, digest, encounter.subject_id)
+        if known is not None:
+            return self._acknowledged_again(known, seconds)
         subject_id, encounter_id, mode, galleries = _check_header(encounter)
         sex = self._attributes.sex(encounter.sex, "encounter.sex")
         birth_year = self._attributes.birth_year(encounter.birth_year, "encounter.birth_year")
-        # The transaction checks again; here it saves the extraction.
-        digest = _digest(encounter)
-        known, on_record = self._store.seen(key, digest, subject_id)
-        if known is not None:
-            return self._acknowledged_again(known, seconds)
         check_mode(subject_id, mode, known=on_record)
         resolved = self._resolver.resolve(
             encounter.samples,

@@ -136,7 +136,6 @@ class AmbisServer:
         self._health = health.HealthServicer()
         compile_kernels(indexes)  # before the committer takes the records into the indexes, which needs some of them
         self._committer = Committer(self._store, self._backend, on_fault=self._report_fault)
-        threading.Thread(target=self._backend.read_ahead, name="read ahead", daemon=True).start()
         # Bulk items wait for the disk most of the time: more of them than extractions may run.
         self._items = ThreadPoolExecutor(4 * options.stream_window, thread_name_prefix="item")
         engine = SearchEngine(self._backend, calibrations, decision, fusion)
@@ -194,6 +193,10 @@ class AmbisServer:
         for modality, how in search_paths(options.scan).items():  # measures what is fastest, where that is not known
             log.info("%s references are searched by %s", modality, how)
         self.port = self._listen(options)
+        self._stopping = threading.Event()
+        threading.Thread(
+            target=self._backend.read_ahead, args=(self._stopping.is_set,), name="read ahead", daemon=True
+        ).start()
         self._server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -253,6 +256,7 @@ class AmbisServer:
 
     def stop(self, grace: float = 10.0) -> None:
         """Takes no new calls, lets those that run finish (at most ``grace`` seconds), and closes the records."""
+        self._stopping.set()
         self._health.enter_graceful_shutdown()
         self._server.stop(grace).wait()
         self._close_records()

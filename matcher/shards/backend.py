@@ -93,8 +93,13 @@ class ShardBackend(Protocol):
         """References per modality and algorithm."""
         ...
 
-    def read_ahead(self) -> None:
-        """See ``Gallery.read_ahead``; all shards, one after the other."""
+    def read_ahead(self, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Reads what every search looks at into memory, so that the first ones after a start need not wait for the
+        disk; where there is no room for it, nothing.
+
+        Args:
+            given_up: asked now and then whether to stop.
+        """
         ...
 
     def memory(self) -> list[MemoryUse]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -12,10 +13,13 @@ from matcher.filters import EVERYBODY, SearchFilter
 from matcher.found_subjects import FoundSubjects, Probe, join
 from matcher.gallery import Gallery
 from matcher.gallery_view import GallerySearch, GalleryView, IndexKey
+from matcher.mapped import available_bytes
 from matcher.modality import MemoryUse, added_up
 from matcher.positions import Modality, Position
 from matcher.shards.backend import Found
 from matcher.templates import Template
+
+log = logging.getLogger(__name__)
 
 
 class LocalShards:
@@ -136,10 +140,17 @@ class LocalShards:
                 total[key] = total.get(key, 0) + count
         return total
 
-    def read_ahead(self) -> None:
+    def read_ahead(self, given_up: Callable[[], bool] = lambda: False) -> None:
         """See ShardBackend."""
-        for gallery in self._galleries:
-            gallery.read_ahead()
+        files = [file for gallery in self._galleries for file in gallery.often_read()]
+        if sum(file.used_bytes for file in files) > available_bytes():
+            return
+        try:
+            while files:
+                # Not held until the end: what a compaction has replaced meanwhile keeps its room on the disk so long.
+                files.pop().read_through(given_up)
+        except OSError as error:
+            log.warning("what searches look at could not be read ahead: %s", error)
 
     def memory(self) -> list[MemoryUse]:
         """See ShardBackend."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import threading
 from typing import Any
@@ -582,21 +581,7 @@ def test_enrolment_deletion_and_compaction_under_searches() -> None:
 def test_before_it_compares_it_asks_the_disk_for_all_that_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     gallery = gallery_of(300, minimum=300)
     asked: list[int] = []
-    waits = itertools.count(0, 1000)
-    monkeypatch.setattr("matcher.mapped._pages_waited_for", lambda: next(waits))
+    monkeypatch.setattr("matcher.mapped._in_memory", lambda *_: False)
     monkeypatch.setattr(MappedArray, "fetch", lambda _, begins, ends: asked.append(len(begins)))
     gallery.search([face_probe(3)])
     assert asked == [300]
-
-
-def test_reading_ahead_reads_cylinders_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    gallery = Gallery()
-    (finger,) = bulk_finger_templates(1, 7)
-    gallery.apply([EncounterEnrolled(1, "a", "", (), (Reference(0, Position.RIGHT_INDEX, finger),))])
-    read: list[int] = []
-    monkeypatch.setattr(MappedArray, "read_through", lambda array: read.append(len(array)))
-    gallery.read_ahead()
-    assert len(read) == 1
-    monkeypatch.setattr("matcher.gallery.available_bytes", lambda: 100)
-    gallery.read_ahead()
-    assert len(read) == 1

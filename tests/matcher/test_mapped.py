@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 from pathlib import Path
 
@@ -54,12 +53,21 @@ def test_rows_are_asked_for_where_many_of_a_sample_must_be_read(monkeypatch: pyt
     rows = np.arange(700)
     array.fetch_missing(rows, rows + 1)
     assert asked == [], "they lie in memory"
-    waits = itertools.count(0, 50)
-    monkeypatch.setattr("matcher.mapped._pages_waited_for", lambda: next(waits))
+    monkeypatch.setattr("matcher.mapped._in_memory", lambda _, offset: offset > 4 * 10 * 800)
     array.fetch_missing(rows, rows + 1)
     assert asked == [700]
     array.fetch_missing(rows[:50], rows[:50] + 1)
     assert asked == [700], "too few to be worth it"
+
+
+def test_where_the_system_does_not_tell_rows_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = MappedArray(np.int64)
+    array.extend(np.arange(1000))
+    asked: list[int] = []
+    monkeypatch.setattr(MappedArray, "fetch", lambda _, begins, ends: asked.append(len(begins)))
+    monkeypatch.setattr("matcher.mapped._AT_ONCE", 0)
+    array.fetch_missing(np.arange(100), np.arange(1, 101))
+    assert asked == [100]
 
 
 def test_reading_it_through_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +76,7 @@ def test_reading_it_through_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     array.read_through()
     array.extend(np.arange(1200).reshape(400, 3))
     array.read_through()
+    array.read_through(lambda: True)
     assert array.values.ravel().tolist() == list(range(1200))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import itertools
 import os
 import statistics
 import threading
@@ -218,8 +217,7 @@ def test_long_lists_are_compared_in_parts() -> None:
 
 def test_what_must_be_read_from_the_disk_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     index, templates = filled(300, seed=14)
-    waits = itertools.count(0, 1000)
-    monkeypatch.setattr("matcher.mapped._pages_waited_for", lambda: next(waits))
+    monkeypatch.setattr("matcher.mapped._in_memory", lambda *_: False)
     asked: list[tuple[list[int], list[int]]] = []
     monkeypatch.setattr(MappedArray, "fetch", lambda _, begins, ends: asked.append((begins.tolist(), ends.tolist())))
     index.view().fetch(np.arange(299, -1, -1))

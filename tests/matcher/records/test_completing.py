@@ -18,6 +18,7 @@ from matcher.records.completing import Completing
 from matcher.records.entries import NewEncounter, NewSample
 from matcher.shards.local import LocalShards
 from matcher.templates import FingerTemplate, Template
+from matcher.threads import workers
 from tests.matcher.people import face
 from tests.matcher.records.test_store import encounter
 
@@ -30,12 +31,13 @@ class HeldShards(LocalShards):
         self.counts: list[int] = []
         self.begun, self.go = threading.Event(), threading.Event()
         self.fault: Exception | None = None
+        self.faulty: Template | None = None
 
     def check(self, templates: Sequence[Template]) -> list[Template | AmbisError]:
         self.counts.append(len(templates))
         self.begun.set()
         assert self.go.wait(20)
-        if self.fault is not None and len(self.counts) == 2:
+        if self.fault is not None and (self.faulty is None or self.faulty in templates):
             raise self.fault
         return super().check(templates)
 
@@ -53,7 +55,7 @@ def people(count: int) -> list[NewEncounter]:
 
 def all_at_once(shards: HeldShards, encounters: Sequence[NewEncounter]) -> list[NewEncounter | BaseException]:
     """What becomes of the encounters, of which all but the first wait until that is done."""
-    several = Completing(shards)
+    several = Completing(shards, at_work=1)
     with ThreadPoolExecutor(len(encounters)) as pool:
         first = pool.submit(several.complete, encounters[0])
         assert shards.begun.wait(20)
@@ -81,7 +83,7 @@ def test_those_that_wait_are_made_ready_together_and_each_gets_its_own() -> None
 
 
 def test_no_more_are_taken_at_once_than_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completing, "MOST", 3)
+    monkeypatch.setattr(completing, "MOST", 7)
     shards = HeldShards()
     completed = all_at_once(shards, people(9))
     assert shards.counts == [2, 6, 6, 4]
@@ -99,11 +101,44 @@ def test_what_is_wrong_with_one_is_told_to_that_one_alone() -> None:
     assert [isinstance(one, NewEncounter) for one in completed] == [True, True, False, True, True]
 
 
-def test_a_fault_reaches_all_that_were_taken_and_the_next_work_on() -> None:
-    shards = HeldShards()
-    shards.fault = RuntimeError("out of order")
-    completed = all_at_once(shards, people(4))
-    assert isinstance(completed[0], NewEncounter)
-    assert completed[1:] == [shards.fault] * 3
-    several = Completing(shards)
-    assert several.complete(people(1)[0]).subject_id == "s0"
+def test_a_fault_reaches_the_one_that_it_comes_with() -> None:
+    shards, encounters = HeldShards(), people(4)
+    shards.fault, shards.faulty = RuntimeError("out of order"), encounters[2].samples[1].template
+    completed = all_at_once(shards, encounters)
+    assert completed[2] is shards.fault
+    assert [isinstance(one, NewEncounter) for one in completed] == [True, True, False, True]
+
+
+def test_without_a_thread_to_work_each_is_told_and_the_next_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    several, (first, *others) = Completing(LocalShards(), at_work=1), people(6)
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers(), "run", no_thread)
+        with ThreadPoolExecutor(5) as pool:
+            told = [pool.submit(several.complete, each) for each in others]
+            assert all(isinstance(one.exception(), RuntimeError) for one in told)
+    assert several.complete(first).subject_id == "s0"
+    assert several._working == 0
+
+
+def test_who_is_stopped_while_waiting_holds_up_nobody() -> None:
+    shards, (first, second, third) = HeldShards(), people(3)
+    several = Completing(shards, at_work=1)
+    with ThreadPoolExecutor(2) as pool:
+        working = pool.submit(several.complete, first)
+        assert shards.begun.wait(20)
+        stopped = completing._Waiting(second)
+        several._waiting.append(stopped)
+        several._withdraw(stopped)
+        # And one whose turn it is already.
+        appointed = completing._Waiting(second)
+        several._waiting.append(appointed)
+        shards.go.set()
+        assert working.result().subject_id == "s0"
+        assert appointed.turn.wait(20)
+        several._withdraw(appointed)
+        assert pool.submit(several.complete, third).result().subject_id == "s2"
+    assert several._working == 0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from enrollment.synthesis.finger_templates import bulk_finger_templates
 from matcher.changes import OwnedReference, Reference, SubjectDeleted
 from matcher.errors import ModelMismatch, StorageFailure
 from matcher.filters import SearchFilter
 from matcher.found_subjects import FoundSubjects, Probe, SubjectComparisons
 from matcher.gallery import Gallery
 from matcher.gallery_view import GallerySearch
+from matcher.mapped import MappedArray
 from matcher.positions import Modality, Position
 from matcher.shards.local import LocalShards
 from matcher.templates import FaceTemplate
@@ -151,3 +154,26 @@ def test_a_replacement_that_fails_changes_nothing(where: str) -> None:
     assert shards.references() == {(Modality.FACE, FACE): 10}
     assert sorted(s.subject_id for s in search(shards, [face_probe(3)])) == before
     shards.close()
+
+
+def test_cylinders_are_read_ahead_where_there_is_room_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = LocalShards(3)
+    fingers = bulk_finger_templates(12, 7)
+    shards.apply([enrolled(1, f"p{i}", [(i, Position.RIGHT_INDEX, finger)]) for i, finger in enumerate(fingers)], 1)
+    read: list[int] = []
+    monkeypatch.setattr(MappedArray, "read_through", lambda array, _: read.append(array.used_bytes))
+    shards.read_ahead()
+    assert len(read) == 3
+    monkeypatch.setattr("matcher.shards.local.available_bytes", lambda: sum(read) - 1)
+    shards.read_ahead()
+    assert len(read) == 3
+
+
+def test_a_disk_that_cannot_be_read_ahead_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    shards = LocalShards()
+    shards.apply([enrolled(1, "p", [(1, Position.RIGHT_INDEX, bulk_finger_templates(1, 7)[0])])], 1)
+    monkeypatch.setattr(MappedArray, "read_through", broken)
+    shards.read_ahead()
