@@ -345,7 +345,9 @@ def subject_delete(
         if as_json:
             typer.echo(_json(response))
         else:
-            typer.echo(f"{subject} is deleted ({response.encounters_deleted} encounters, change {response.lsn})")
+            count = response.encounters_deleted
+            encounters = f"{count} encounter{'' if count == 1 else 's'}"
+            typer.echo(f"{subject} is deleted ({encounters}, change {response.lsn})")
 
 
 @app.command()

@@ -20,9 +20,15 @@ def plan(
     irises: Annotated[int, typer.Option(min=0, max=10, help="Irises of each.")] = 2,
     faces: Annotated[int, typer.Option(min=0, max=20, help="Faces of each.")] = 1,
     encounters: Annotated[int, typer.Option(min=1, max=100, help="Encounters of each, which share the samples.")] = 1,
-    probe_fingers: Annotated[int, typer.Option(min=0, max=10, help="Fingers of a search.")] = 2,
-    probe_irises: Annotated[int, typer.Option(min=0, max=2, help="Irises of a search.")] = 2,
-    probe_faces: Annotated[int, typer.Option(min=0, max=1, help="Faces of a search.")] = 1,
+    probe_fingers: Annotated[
+        int, typer.Option(min=0, max=10, help="Fingers of a search, no more than of each on record.")
+    ] = 2,
+    probe_irises: Annotated[
+        int, typer.Option(min=0, max=2, help="Irises of a search, no more than of each on record.")
+    ] = 2,
+    probe_faces: Annotated[
+        int, typer.Option(min=0, max=1, help="Faces of a search, no more than of each on record.")
+    ] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Threads that compute \\[default: setting 'threads']")
     ] = None,
@@ -56,7 +62,7 @@ def plan(
             rates = measure_rates(lambda what: typer.echo(f"measuring {what} ...", err=True))
         made = make_plan(
             people,
-            Search(probe_fingers, probe_irises, probe_faces),
+            Search(min(probe_fingers, fingers), min(probe_irises, irises), min(probe_faces, faces)),
             settings.threads,
             rates,
             parameters,
