@@ -133,8 +133,8 @@ def read_results(document: Mapping[str, Any]) -> Results:
                 key = f"{benchmark_key(benchmark['fullname'])} vs {peer}"
                 ratio, ours = _positive(facts["ratio"], key), _positive(info["seconds_per_operation"], key)
                 took = _positive(facts["seconds_per_operation"], key)
-                measured[key] = Measured(ratio, ours, took, str(info["operation"]), str(facts["answers"]))
-                measured[key] = dataclasses.replace(measured[key], unit=str(info.get("unit", "s")))
+                operation, answers, unit = str(info["operation"]), str(facts["answers"]), str(info.get("unit", "s"))
+                measured[key] = Measured(ratio, ours, took, operation, answers, unit)
         skipped = {benchmark_key(test): str(reason) for test, reason in document.get("skipped", {}).items()}
         return Results(str(document["sizes"]), measured, skipped)
     except (KeyError, TypeError, AttributeError) as error:

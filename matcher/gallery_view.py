@@ -24,6 +24,7 @@ from matcher.assignment import Pairs, assign
 from matcher.errors import AmbisError, ModelMismatch, TemplateInvalid
 from matcher.filters import EVERYBODY, SearchFilter
 from matcher.found_subjects import FoundSubjects, Probe, nobody
+from matcher.mapped import SAMPLE
 from matcher.modality import ReferenceIndex
 from matcher.part import PartView
 from matcher.positions import UNKNOWN_POSITIONS, Modality, Position
@@ -39,8 +40,6 @@ PartKey = tuple[Modality, str, Position]
 """And the position: the references of one part."""
 
 _MODALITIES = tuple(Modality)
-_MANY = 64
-"""References of a part that are compared at once; of fewer, pages of the disk are not asked for beforehand."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +256,8 @@ class GalleryView:
         encounters = self.roster.selected(which)
         wanted = {key for probe in probes for key in self._parts_for(probe)}
         rows = {key: self.parts[key].of_subjects(subjects, encounters) for key in wanted}
-        many = [key for key in wanted if len(rows[key][0]) >= _MANY]
+        # Few are not worth a place in the queue of the computing threads: a verification must not wait there.
+        many = [key for key in wanted if len(rows[key][0]) >= SAMPLE]
         if many:
             with measure("asking the disk"):
                 workers().map(lambda key: self.parts[key].rows.fetch(rows[key][0]), many)

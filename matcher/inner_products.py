@@ -270,6 +270,7 @@ class _Scan:
             np.zeros((0, 0), np.uint8) if rows.tails is None else rows.tails,
             np.zeros(0, np.float32) if rows.lengths is None else rows.lengths,
         )
+        self._whole = _are_whole(queries, self._source)
         self._left = len(rows) if chosen is None else len(chosen)
         self._count = count
         self._exact = exact
@@ -297,12 +298,9 @@ class _Scan:
     def _valued(self, pairs: _Pairs, queries: Queries, number: int, begin: int, end: int) -> list[Found]:
         """Answers of some queries: the exact values of the likeliest rows leave few of the others to be valued."""
         some = pairs.part(begin, end)
-        if _are_whole(queries, self._source):
-            cuts = np.searchsorted(some.numbers, np.arange(begin, end + 1))
-            return [
-                _ranked_whole(some.rows[start:stop], some.upper[start:stop], self._count)
-                for start, stop in itertools.pairwise(cuts)
-            ]
+        cuts = list(itertools.pairwise(np.searchsorted(some.numbers, np.arange(begin, end + 1))))
+        if self._whole:
+            return [_ranked_whole(some.rows[start:stop], some.upper[start:stop], self._count) for start, stop in cuts]
         likeliest = np.flatnonzero(some.likeliest)
         values = np.full(len(some.rows), -np.inf)
         values[likeliest] = self._exact(number + some.numbers[likeliest], some.rows[likeliest])
@@ -311,14 +309,10 @@ class _Scan:
         reach = (some.upper.astype(np.float64) + queries.margins[some.numbers]) * queries.units[some.numbers]
         others = np.flatnonzero(~some.likeliest & (reach >= worst[some.numbers]))
         values[others] = self._exact(number + some.numbers[others], some.rows[others])
-        cuts = np.searchsorted(some.numbers, np.arange(begin, end + 1))
-        return [
-            _ranked(some.rows[start:stop], values[start:stop], self._count) for start, stop in itertools.pairwise(cuts)
-        ]
+        return [_ranked(some.rows[start:stop], values[start:stop], self._count) for start, stop in cuts]
 
     def _search(self, queries: Queries, number: int, thresholds: _Thresholds, first: int, last: int) -> _Asides:
-        whole = _are_whole(queries, self._source)
-        asides = _Asides(queries, self._capacity, self._count, thresholds, whole=whole)
+        asides = _Asides(queries, self._capacity, self._count, thresholds, whole=self._whole)
         batched = len(queries) >= least_batch() and _whole_products(int(np.abs(queries.codes).max()))
         scan = (_Tiles if batched else _Loop)(self._source, queries, self._count)
         sharpened = first + _P.sharpen_after
@@ -507,9 +501,7 @@ class _Thresholds:
 class _Asides:
     """Rows put aside for each query, with their bounds; these are the values themselves where products are whole."""
 
-    def __init__(
-        self, queries: Queries, capacity: int, count: int, thresholds: _Thresholds, *, whole: bool = False
-    ) -> None:
+    def __init__(self, queries: Queries, capacity: int, count: int, thresholds: _Thresholds, *, whole: bool) -> None:
         size = len(queries)
         self._whole = whole
         self._units = queries.units

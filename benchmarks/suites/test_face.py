@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.suites.faiss_threads import faiss_threads
 from benchmarks.suites.limits import Work, distance, measured_limits
 from benchmarks.suites.networks import OpenCvNetwork, PlainNetwork, keeps_denormals
 from benchmarks.suites.pairs import Benchmark, Peer, measure
@@ -217,12 +218,11 @@ def _threads(count: int) -> Iterator[None]:
     """So many threads for both, ours and FAISS."""
     before = workers().count
     use_threads(count)
-    faiss.omp_set_num_threads(count)
     try:
-        yield
+        with faiss_threads(count):
+            yield
     finally:
         use_threads(before)
-        faiss.omp_set_num_threads(1)
 
 
 def _profile(search: Callable[[], object]) -> dict[str, float]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import faiss
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.suites.faiss_threads import faiss_threads
 from benchmarks.suites.limits import Work, distance, measured_limits
 from benchmarks.suites.pairs import Benchmark, Peer, measure
 from benchmarks.suites.sizes import Sizes
@@ -86,11 +86,8 @@ def test_shortlist(benchmark: Benchmark, people: People, sizes: Sizes, fingers: 
     by_faiss = [dataclasses.replace(view, search=VectorSearch.FAISS) for view in people.views[:fingers]]
 
     def with_faiss() -> list[list[list[int]]]:
-        faiss.omp_set_num_threads(workers().count)
-        try:
+        with faiss_threads(workers().count):
             return _shortlists(by_faiss, searched, count)
-        finally:
-            faiss.omp_set_num_threads(1)
 
     assert ours() == with_faiss()
     subjects = people.count * together
@@ -142,11 +139,8 @@ def test_nearest_vectors(benchmark: Benchmark, people: People, sizes: Sizes, fin
         return [view.nearest(mine[:1], count)[0].tolist() for view, mine in zip(views, probes, strict=True)]
 
     def with_faiss() -> list[list[int]]:
-        faiss.omp_set_num_threads(workers().count)
-        try:
+        with faiss_threads(workers().count):
             return nearest(by_faiss)
-        finally:
-            faiss.omp_set_num_threads(1)
 
     assert nearest(views) == with_faiss()
     answers = "the same, with the same threads: FAISS's 8-bit quantiser over the same memory"

@@ -335,13 +335,12 @@ class RecordStore:
 
     # Reading: any thread.
 
-    def receipt(self, idempotency_key: str, request_sha256: str) -> Receipt | None:
-        """What was acknowledged under a key, or None; raises PreconditionFailed where the content was another."""
-        with self._reader.connect() as connection:
-            return _find_receipt(connection, idempotency_key, request_sha256)
-
     def seen(self, idempotency_key: str, request_sha256: str, subject_id: str) -> tuple[Receipt | None, bool]:
-        """``receipt``, and whether the subject is on record: both of one moment."""
+        """What was acknowledged under a key, or None, and whether the subject is on record: both of one moment.
+
+        Raises:
+            PreconditionFailed: the key stands for other content.
+        """
         with self._reader.connect() as connection:
             receipt = _find_receipt(connection, idempotency_key, request_sha256)
             return receipt, connection.scalar(_SUBJECT, {"known": subject_id}) is not None
